@@ -1,0 +1,153 @@
+//! Reads topics without a group: every reader sees every record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+use crate::group::Start;
+use crate::group::session::fetch;
+use crate::notices::Ends;
+use crate::{Broker, Error, Record};
+
+const FETCH_RECORDS: i32 = 1000;
+const FETCH_BYTES: i64 = 1024 * 1024;
+const SAFETY_POLL: Duration = Duration::from_secs(1);
+
+/// A reader that belongs to no group and keeps no progress: for live views, where every
+/// process is to see every record. After a crash of the server an offset that such a reader
+/// saw may be given anew, so nothing durable should hang on it.
+#[derive(Debug)]
+pub struct Broadcast {
+    broker: Broker,
+    ticks: broadcast::Receiver<Ends>,
+    topics: BTreeMap<i32, Arc<str>>,
+    positions: BTreeMap<(i32, i32), Position>,
+    look: bool,
+}
+
+#[derive(Debug, Default)]
+struct Position {
+    next: i64,
+    end: i64,
+}
+
+impl Broker {
+    /// Reads topics from the start or from now on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`] where a topic is missing, [`Error::Database`] where the
+    /// database cannot be reached.
+    pub async fn broadcast(&self, topics: &[&str], start: Start) -> Result<Broadcast, Error> {
+        let mut reader = Broadcast {
+            broker: self.clone(),
+            ticks: self.notices().subscribe(),
+            topics: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            look: true,
+        };
+        let mut tx = self.begin().await?;
+        for name in topics {
+            let topic = self.topics().get(&mut tx, name).await?;
+            reader.topics.insert(topic.id, (*name).into());
+            for partition in 0..topic.partitions {
+                reader.positions.insert((topic.id, partition), Position::default());
+            }
+        }
+        drop(tx);
+        reader.find_ends().await?;
+        if start == Start::Latest {
+            for position in reader.positions.values_mut() {
+                position.next = position.end;
+            }
+        }
+        Ok(reader)
+    }
+}
+
+impl Broadcast {
+    /// The next records, at least one, in offset order within each partition.
+    ///
+    /// # Errors
+    /// What the database says; the reader keeps its place and may be asked again.
+    pub async fn next(&mut self) -> Result<Vec<Record>, Error> {
+        loop {
+            while let Ok(ends) = self.ticks.try_recv() {
+                self.on_tick(&ends);
+            }
+            if self.look {
+                self.find_ends().await?;
+            }
+            let records = self.fetch().await?;
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            match timeout(SAFETY_POLL, self.ticks.recv()).await {
+                Ok(Ok(ends)) => self.on_tick(&ends),
+                Ok(Err(broadcast::error::RecvError::Closed)) => return Err(Error::Closed),
+                Ok(Err(broadcast::error::RecvError::Lagged(_))) | Err(_) => self.look = true,
+            }
+        }
+    }
+
+    fn on_tick(&mut self, ends: &Ends) {
+        let Ends::These(ends) = ends else {
+            self.look = true;
+            return;
+        };
+        for end in ends.iter() {
+            if let Some(position) = self.positions.get_mut(&(end.topic, end.partition)) {
+                position.end = position.end.max(end.end);
+            }
+        }
+    }
+
+    async fn find_ends(&mut self) -> Result<(), Error> {
+        let (topics, partitions): (Vec<i32>, Vec<i32>) = self.positions.keys().copied().unzip();
+        let mut tx = self.broker.begin().await?;
+        let ends: Vec<(i32, i32, i64)> = sqlx::query_as(
+            "select w.topic, w.partition, log.partition_end(w.topic, w.partition)
+               from unnest($1::int[], $2::int[]) w(topic, partition)",
+        )
+        .bind(topics)
+        .bind(partitions)
+        .fetch_all(&mut *tx)
+        .await?;
+        for (topic, partition, end) in ends {
+            if let Some(position) = self.positions.get_mut(&(topic, partition)) {
+                position.end = end;
+            }
+        }
+        self.look = false;
+        Ok(())
+    }
+
+    async fn fetch(&mut self) -> Result<Vec<Record>, Error> {
+        let wanted: Vec<(i32, i32, i64)> = self
+            .positions
+            .iter()
+            .filter(|(_, position)| position.next < position.end)
+            .map(|((topic, partition), position)| (*topic, *partition, position.next))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.broker.begin().await?;
+        let batches = fetch(&mut tx, &wanted, FETCH_RECORDS, FETCH_BYTES).await?;
+        let mut records = Vec::new();
+        for (topic_id, partition, batch) in batches {
+            let (Some(topic), Some(position)) =
+                (self.topics.get(&topic_id), self.positions.get_mut(&(topic_id, partition)))
+            else {
+                continue;
+            };
+            for record in batch.records(topic, partition, position.next) {
+                position.next = record.offset() as i64 + 1;
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+}

@@ -1,0 +1,359 @@
+//! The handle to the log: connecting, topics, publishing, shutting down.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::prelude::*;
+use futures::FutureExt;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::notices::{self, Notices};
+use crate::publish::Topics;
+use crate::publisher::{self, Publish, Publisher};
+use crate::record::{InvalidRecord, NewRecord};
+use crate::supervise::Supervised;
+use crate::{Error, Transaction, sequencer};
+
+/// How long a shutdown waits for the parts that it stopped.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// Settings of a connection to the log.
+#[derive(Debug, Clone)]
+pub struct Options {
+    url: String,
+    application_name: String,
+    max_connections: u32,
+}
+
+impl Options {
+    /// For a URL of the form `postgres://user:password@host:port/database`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Options { url: url.into(), application_name: "broker".into(), max_connections: 8 }
+    }
+
+    /// What `pg_stat_activity` shows this process as. Default: `broker`.
+    pub fn application_name(mut self, name: impl Into<String>) -> Self {
+        self.application_name = name.into();
+        self
+    }
+
+    /// The most connections for transactions and publishing; listening, sequencing and each
+    /// consumer group need one more each. Default: 8.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
+    /// Connects, and starts this process's part of the log.
+    ///
+    /// # Errors
+    /// [`Error::Url`] for a URL that cannot be read, [`Error::NotMigrated`] where the
+    /// database has no log, [`Error::Database`] where it cannot be reached.
+    pub async fn connect(self) -> Result<Broker, Error> {
+        Broker::start(self).await
+    }
+}
+
+/// A process's connection to the log. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connect: PgConnectOptions,
+    pool: PgPool,
+    topics: Arc<Topics>,
+    notices: Arc<Notices>,
+    publisher: Addr<Publisher>,
+    room: Arc<Semaphore>,
+    // All of the log's connections and actors live on a runtime of their own: one that the
+    // caller blocks or drops would take them along.
+    runtime: tokio::runtime::Handle,
+    arbiter: ArbiterHandle,
+    system: System,
+    stop: watch::Sender<bool>,
+    /// Every long-lived part holds a clone; closed when the last has ended.
+    parts: Mutex<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    alive: Option<mpsc::Sender<()>>,
+    ended: Option<mpsc::Receiver<()>>,
+}
+
+/// Asks a long-lived part to end.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Completes once the broker, or this part alone, is to stop.
+    pub async fn requested(&mut self) {
+        // An error means that the broker itself is gone.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
+    pub fn channel() -> (watch::Sender<bool>, Stop) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Stop(receiver))
+    }
+}
+
+impl Broker {
+    /// Connects with default [`Options`].
+    ///
+    /// # Errors
+    /// As [`Options::connect`].
+    pub async fn connect(url: &str) -> Result<Broker, Error> {
+        Options::new(url).connect().await
+    }
+
+    async fn start(options: Options) -> Result<Broker, Error> {
+        let connect = connect_options(&options.url)?.application_name(&options.application_name);
+        check(&connect).await?;
+
+        let (runtime, arbiter, system) = start_system().await?;
+        let (stop, stopped) = Stop::channel();
+        let (alive, ended) = mpsc::channel(1);
+        let notices = Arc::new(Notices::new());
+        let topics = Arc::new(Topics::default());
+        let pool = {
+            // Entered, so that the pool's own tasks live there too.
+            let _guard = runtime.enter();
+            PgPoolOptions::new()
+                .max_connections(options.max_connections)
+                .acquire_timeout(Duration::from_secs(10))
+                .connect_lazy_with(connect.clone())
+        };
+        let publisher = {
+            let (pool, topics, notices) = (pool.clone(), topics.clone(), notices.clone());
+            Supervisor::start_in_arbiter(&arbiter, move |_| Publisher::new(pool, topics, notices))
+        };
+        let turn = {
+            let (connect, notices, stop) = (connect.clone(), notices.clone(), stopped.clone());
+            move || notices::listen(connect.clone(), notices.clone(), stop.clone()).boxed()
+        };
+        Supervised::start(&arbiter, "listener", alive.clone(), turn);
+        let turn = {
+            let (connect, notices) = (connect.clone(), notices.clone());
+            move || sequencer::run(connect.clone(), notices.clone(), stopped.clone()).boxed()
+        };
+        Supervised::start(&arbiter, "sequencer", alive.clone(), turn);
+
+        Ok(Broker {
+            inner: Arc::new(Inner {
+                connect,
+                pool,
+                topics,
+                notices,
+                publisher,
+                room: Arc::new(Semaphore::new(publisher::MAX_WAITING_BYTES)),
+                runtime,
+                arbiter,
+                system,
+                stop,
+                parts: Mutex::new(Parts { alive: Some(alive), ended: Some(ended) }),
+            }),
+        })
+    }
+
+    /// Makes a topic with so many partitions, 1 to 1,024; one that exists is left as it is.
+    /// Needs the role that migrated the log.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] for another role, [`Error::Database`] for an impossible name or
+    /// number.
+    pub async fn create_topic(&self, topic: &str, partitions: u32) -> Result<(), Error> {
+        sqlx::query("select log.create_topic($1, $2)")
+            .bind(topic)
+            .bind(i32::try_from(partitions).unwrap_or(i32::MAX))
+            .execute(&self.inner.pool)
+            .await
+            .map_err(|error| Error::from_statement("creating topics", error))?;
+        Ok(())
+    }
+
+    /// Publishes records and returns once they are durable; a call's records are stored
+    /// together or not at all. Calls that come while another is being written share the next
+    /// commit.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] where the connection broke on the way; after any other error
+    /// nothing was stored.
+    pub async fn publish(&self, records: impl IntoIterator<Item = NewRecord>) -> Result<(), Error> {
+        let records: Vec<_> = records.into_iter().collect();
+        for record in &records {
+            record.check()?;
+        }
+        let bytes: usize = records.iter().map(NewRecord::encoded_len).sum();
+        if bytes > publisher::MAX_WAITING_BYTES {
+            return Err(InvalidRecord::TooLarge(bytes).into());
+        }
+        let room = self.inner.room.clone().acquire_many_owned(bytes as u32).await;
+        let room = room.map_err(|_| Error::Closed)?;
+        let (reply, result) = oneshot::channel();
+        self.inner.publisher.do_send(Publish { records, reply, room });
+        result.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Opens a transaction that can publish.
+    ///
+    /// # Errors
+    /// [`Error::Database`] where no connection can be had.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        let pool = self.inner.pool.clone();
+        // A connection belongs to the runtime that opens it.
+        let begun = self.inner.runtime.spawn(async move { pool.begin().await });
+        let inner = begun.await.map_err(|_| Error::Closed)??;
+        Ok(Transaction::new(inner, self.clone()))
+    }
+
+    /// Tells the sequencer that records were committed. [`Transaction::commit`] and
+    /// [`publish`](Broker::publish) do so themselves; records inserted otherwise are found
+    /// within a second without it.
+    pub fn wake(&self) {
+        self.inner.notices.published();
+    }
+
+    /// Stops consumers after the batch in hand, then all else.
+    pub async fn shutdown(&self) {
+        let ended = {
+            let mut parts = self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            parts.alive = None;
+            parts.ended.take()
+        };
+        self.inner.stop.send_replace(true);
+        if let Some(mut ended) = ended {
+            let _ = tokio::time::timeout(SHUTDOWN_GRACE, ended.recv()).await;
+            self.inner.room.close();
+            self.inner.pool.close().await;
+            self.inner.system.stop();
+        }
+    }
+
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.inner.topics
+    }
+
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.inner.notices
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
+    }
+
+    pub(crate) fn arbiter(&self) -> &ArbiterHandle {
+        &self.inner.arbiter
+    }
+
+    pub(crate) fn connect_options(&self) -> PgConnectOptions {
+        self.inner.connect.clone()
+    }
+
+    pub(crate) fn stop(&self) -> Stop {
+        Stop(self.inner.stop.subscribe())
+    }
+
+    /// `None` once the broker is shutting down.
+    pub(crate) fn part(&self) -> Option<mpsc::Sender<()>> {
+        self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner).alive.clone()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        self.system.stop();
+    }
+}
+
+/// Reads the URL and names what is wrong with it, without its password.
+fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
+    let wrong = |reason: String| Error::Url { url: without_password(url), reason };
+    match url.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => {}
+        Some((scheme, _)) => return Err(wrong(format!("no engine for {scheme:?}"))),
+        None => return Err(wrong("it has no scheme".into())),
+    }
+    let options: PgConnectOptions =
+        url.parse().map_err(|error: sqlx::Error| wrong(error.to_string()))?;
+    // A session that hangs in a transaction would hold back vacuum, and so everybody.
+    Ok(options.options([("idle_in_transaction_session_timeout", "60s")]))
+}
+
+fn without_password(url: &str) -> String {
+    match url.rsplit_once('@') {
+        Some((login, host)) => match login.split_once("://") {
+            Some((scheme, login)) => {
+                let user = login.split(':').next().unwrap_or_default();
+                format!("{scheme}://{user}@{host}")
+            }
+            None => format!("…@{host}"),
+        },
+        None => url.to_owned(),
+    }
+}
+
+/// Fails now rather than in the background: unreachable, not migrated, or too old a server.
+async fn check(connect: &PgConnectOptions) -> Result<(), Error> {
+    let mut conn = connect.clone().connect().await?;
+    sqlx::query("select from log.topic limit 0")
+        .execute(&mut conn)
+        .await
+        .map_err(|error| Error::from_statement("schema log", error))?;
+    Ok(conn.close().await?)
+}
+
+/// A thread with an actix system on a multi-threaded runtime: actors on its one thread, what
+/// they spawn on all.
+async fn start_system() -> Result<(tokio::runtime::Handle, ArbiterHandle, System), Error> {
+    let (started, handles) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("broker".into())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("broker-worker")
+                .enable_all()
+                .build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let runner = System::with_tokio_rt(|| runtime);
+            let handles = runner.block_on(async {
+                (tokio::runtime::Handle::current(), Arbiter::current(), System::current())
+            });
+            let _ = started.send(Ok(handles));
+            let _ = runner.run();
+        })
+        .map_err(sqlx::Error::Io)?;
+    Ok(handles.await.map_err(|_| Error::Closed)?.map_err(sqlx::Error::Io)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_url_is_named_without_its_password() {
+        for (url, told) in [
+            ("kafka://localhost", "no engine for \"kafka\""),
+            ("localhost", "no scheme"),
+            ("postgres://me:secret@host:port/db", "port"),
+        ] {
+            let text = connect_options(url).unwrap_err().to_string();
+            assert!(text.contains(told), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+}

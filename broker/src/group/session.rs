@@ -1,0 +1,198 @@
+//! A member's session: its liveness, its claims and its fetches, on one connection.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+
+use crate::Error;
+use crate::record::Batch;
+
+use super::Start;
+
+/// Added to the subscription in a member's advisory lock; see
+/// `migrations/log/0004_consumer_group.sql`.
+const LOCK_CLASS: i32 = 0x4c4f_4700;
+
+/// A partition as a group sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Slot {
+    pub subscription: i32,
+    pub partition: i32,
+}
+
+/// A subscription of the group, in the order in which topics were given.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscribed {
+    pub id: i32,
+    pub topic: Arc<str>,
+    pub topic_id: i32,
+}
+
+/// One row of the group's progress.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    pub slot: Slot,
+    pub seq: i64,
+    pub member: Option<i32>,
+    pub end: i64,
+}
+
+/// A partition that a claim got.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimed {
+    pub slot: Slot,
+    pub seq: i64,
+    pub generation: i32,
+    pub committed: i64,
+}
+
+pub(crate) struct Session {
+    conn: PgConnection,
+    pub member: i32,
+    pub subscribed: Vec<Subscribed>,
+}
+
+impl Session {
+    /// Joins the group. The server ends the session, and with it the membership, when it
+    /// hears nothing from it for `timeout`.
+    pub async fn open(
+        options: PgConnectOptions,
+        group: &str,
+        topics: &[Arc<str>],
+        start: Start,
+        timeout: Duration,
+    ) -> Result<Session, Error> {
+        let options = options.options([
+            ("idle_session_timeout", timeout.as_millis().to_string().as_str()),
+            // A claim waits for whoever is appending to that partition; not for a stuck one.
+            ("lock_timeout", "2s"),
+            // Claims and releases: losing one in a crash frees the partition.
+            ("synchronous_commit", "off"),
+        ]);
+        let mut conn = options.connect().await?;
+        let member = sqlx::query_scalar("select log.new_member()").fetch_one(&mut conn).await?;
+        let mut subscribed = Vec::new();
+        for topic in topics {
+            let row = sqlx::query("select subscription, topic_id from log.subscribe($1, $2, $3)")
+                .bind(group)
+                .bind(&**topic)
+                .bind(start.as_str())
+                .fetch_one(&mut conn)
+                .await
+                .map_err(|error| {
+                    Error::from_statement(format!("topic {topic} for {group}"), error)
+                })?;
+            let id: i32 = row.try_get(0)?;
+            sqlx::query("select pg_advisory_lock($1, $2)")
+                .bind(LOCK_CLASS + id)
+                .bind(member)
+                .execute(&mut conn)
+                .await?;
+            subscribed.push(Subscribed { id, topic: topic.clone(), topic_id: row.try_get(1)? });
+        }
+        Ok(Session { conn, member, subscribed })
+    }
+
+    fn ids(&self) -> Vec<i32> {
+        self.subscribed.iter().map(|subscribed| subscribed.id).collect()
+    }
+
+    /// The newest progress of every partition, and who is alive: (subscription, member).
+    pub async fn look(&mut self) -> Result<(Vec<Progress>, HashSet<(i32, i32)>), Error> {
+        let progress = sqlx::query(
+            "select subscription, partition, seq, member, upto from log.assignment($1)",
+        )
+        .bind(self.ids())
+        .try_map(|row: sqlx::postgres::PgRow| {
+            Ok(Progress {
+                slot: Slot { subscription: row.try_get(0)?, partition: row.try_get(1)? },
+                seq: row.try_get(2)?,
+                member: row.try_get(3)?,
+                end: row.try_get(4)?,
+            })
+        })
+        .fetch_all(&mut self.conn)
+        .await?;
+        let alive = sqlx::query_as("select subscription, member from log.members($1)")
+            .bind(self.ids())
+            .fetch_all(&mut self.conn)
+            .await?;
+        Ok((progress, alive.into_iter().collect()))
+    }
+
+    /// Claims partitions whose progress is still as it was seen.
+    pub async fn claim(&mut self, wanted: &[Progress]) -> Result<Vec<Claimed>, Error> {
+        let column = |pick: fn(&Progress) -> i32| wanted.iter().map(pick).collect::<Vec<_>>();
+        let claimed = sqlx::query(
+            "select subscription, partition, seq, generation, committed
+               from log.claim($1, $2, $3, $4)",
+        )
+        .bind(self.member)
+        .bind(column(|row| row.slot.subscription))
+        .bind(column(|row| row.slot.partition))
+        .bind(wanted.iter().map(|row| row.seq).collect::<Vec<_>>())
+        .try_map(|row: sqlx::postgres::PgRow| {
+            Ok(Claimed {
+                slot: Slot { subscription: row.try_get(0)?, partition: row.try_get(1)? },
+                seq: row.try_get(2)?,
+                generation: row.try_get(3)?,
+                committed: row.try_get(4)?,
+            })
+        })
+        .fetch_all(&mut self.conn)
+        .await?;
+        Ok(claimed)
+    }
+
+    pub async fn trim(&mut self) -> Result<(), Error> {
+        sqlx::query("select log.trim_progress($1)")
+            .bind(self.ids())
+            .execute(&mut self.conn)
+            .await?;
+        Ok(())
+    }
+
+    pub async fn fetch(
+        &mut self,
+        wanted: &[(i32, i32, i64)],
+        max_records: i32,
+        max_bytes: i64,
+    ) -> Result<Vec<(i32, i32, Batch)>, Error> {
+        fetch(&mut self.conn, wanted, max_records, max_bytes).await
+    }
+
+    pub async fn close(self) {
+        let _ = self.conn.close().await;
+    }
+}
+
+/// Batches from (topic, partition, offset) on; see `log.fetch`.
+pub(crate) async fn fetch(
+    conn: &mut PgConnection,
+    wanted: &[(i32, i32, i64)],
+    max_records: i32,
+    max_bytes: i64,
+) -> Result<Vec<(i32, i32, Batch)>, Error> {
+    sqlx::query("select topic, partition, base, at, lens, body from log.fetch($1, $2, $3, $4, $5)")
+        .bind(wanted.iter().map(|(topic, ..)| *topic).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, partition, _)| *partition).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(.., from)| *from).collect::<Vec<_>>())
+        .bind(max_records)
+        .bind(max_bytes)
+        .try_map(|row: sqlx::postgres::PgRow| {
+            let batch = Batch {
+                base: row.try_get(2)?,
+                at: row.try_get(3)?,
+                lens: row.try_get(4)?,
+                body: Bytes::from(row.try_get::<Vec<u8>, _>(5)?),
+            };
+            Ok((row.try_get(0)?, row.try_get(1)?, batch))
+        })
+        .fetch_all(conn)
+        .await
+        .map_err(|error| Error::from_statement("consuming", error))
+}

@@ -1,0 +1,320 @@
+//! What happens to a batch: one transaction, and when that fails the search for the record
+//! to blame, its retries and its end.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures::FutureExt;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use crate::error::is_fenced;
+use crate::record::NewRecord;
+use crate::supervise::backoff;
+use crate::{Broker, Error, Record, Transaction};
+
+use super::handler::{DynHandler, HandlerError};
+use super::session::Slot;
+use super::{AfterRetries, Retry};
+
+/// A partition's place in its group, and how its records are handled.
+pub(crate) struct Worker {
+    pub broker: Broker,
+    pub handler: Arc<dyn DynHandler>,
+    pub group: Arc<str>,
+    pub topic: Arc<str>,
+    pub retry: Retry,
+    pub in_flight: Arc<Semaphore>,
+    pub slot: Slot,
+    pub member: i32,
+    pub generation: i32,
+    /// The newest row of the progress, appended by this worker.
+    pub seq: i64,
+    pub committed: i64,
+}
+
+/// The partition is not this worker's any more, or it was asked to stop meanwhile.
+#[derive(Debug)]
+pub(crate) struct Lost;
+
+/// Why a transaction was not committed.
+enum Failure {
+    Lost,
+    /// Not the records' fault.
+    Server(String),
+    Handler(HandlerError),
+}
+
+impl Worker {
+    /// Handles and commits all of `records`, whatever it takes.
+    pub async fn deliver(&mut self, records: &[Record]) -> Result<(), Lost> {
+        let mut rest = vec![records];
+        let mut server_failures = 0;
+        while let Some(part) = rest.pop() {
+            match self.attempt(part).await {
+                Ok(()) => server_failures = 0,
+                Err(Failure::Lost) => return Err(Lost),
+                Err(Failure::Server(trouble)) => {
+                    warn!(group = &*self.group, topic = &*self.topic, "will retry: {trouble}");
+                    self.pause(server_failures).await?;
+                    server_failures += 1;
+                    rest.push(part);
+                }
+                Err(Failure::Handler(error)) => match part {
+                    [record] => self.alone(record, error).await?,
+                    // In order, so the first half is on top.
+                    _ => rest.extend(split(part, &error).into_iter().rev()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the partition for others.
+    pub async fn release(self) {
+        let freed = sqlx::query("select log.commit_progress($1, $2, $3, null, $4, $5)")
+            .bind(self.slot.subscription)
+            .bind(self.slot.partition)
+            .bind(self.seq)
+            .bind(self.generation)
+            .bind(self.committed)
+            .execute(self.broker.pool())
+            .await;
+        if let Err(error) = freed {
+            // Dead or fenced, it is free all the same.
+            info!(group = &*self.group, topic = &*self.topic, "not released: {error}");
+        }
+    }
+
+    /// Handles records in one transaction with the group's progress.
+    async fn attempt(&mut self, records: &[Record]) -> Result<(), Failure> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let in_flight = self.in_flight.clone();
+        let _permit = in_flight.acquire().await.map_err(|_| Failure::Lost)?;
+        let mut tx = self.broker.begin().await.map_err(Failure::from)?;
+        // A transaction that panicked half-way is dropped, and so rolled back.
+        match AssertUnwindSafe(self.handler.handle(&mut tx, records)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(Failure::of_handler(error)),
+            Err(panic) => return Err(Failure::Handler(HandlerError::from(Panic::new(&*panic)))),
+        }
+        self.commit(tx, last.offset() as i64 + 1).await
+    }
+
+    async fn commit(&mut self, mut tx: Transaction, next: i64) -> Result<(), Failure> {
+        let publishes = tx.publishes();
+        tx.flush().await.map_err(|error| Failure::of_handler(error.into()))?;
+        let appended = sqlx::query("select log.commit_progress($1, $2, $3, $4, $5, $6)")
+            .bind(self.slot.subscription)
+            .bind(self.slot.partition)
+            .bind(self.seq)
+            .bind(self.member)
+            .bind(self.generation)
+            .bind(next)
+            .execute(&mut *tx)
+            .await;
+        match appended {
+            Ok(_) => {}
+            Err(error) if is_fenced(&error) => {
+                drop(tx);
+                return self.was_it_me(next).await;
+            }
+            Err(error) => return Err(Failure::of_handler(error.into())),
+        }
+        match tx.commit_flushed(publishes).await {
+            Ok(()) => {
+                self.seq += 1;
+                self.committed = next;
+                Ok(())
+            }
+            // The next attempt finds out: if this one did commit, that one is fenced by it.
+            Err(error) if error.is_transient() => Err(Failure::Server(error.to_string())),
+            Err(error) => Err(Failure::of_handler(error.into())),
+        }
+    }
+
+    /// A fence may be this worker's own commit, whose answer was lost.
+    async fn was_it_me(&mut self, next: i64) -> Result<(), Failure> {
+        let newest: Option<(i64, Option<i32>, i32, i64)> = sqlx::query_as(
+            "select seq, member, generation, committed from log.assignment(array[$1])
+              where partition = $2",
+        )
+        .bind(self.slot.subscription)
+        .bind(self.slot.partition)
+        .fetch_optional(self.broker.pool())
+        .await
+        .map_err(|error| Failure::Server(error.to_string()))?;
+        let mine = (self.seq + 1, Some(self.member), self.generation, next);
+        if newest == Some(mine) {
+            self.seq += 1;
+            self.committed = next;
+            return Ok(());
+        }
+        Err(Failure::Lost)
+    }
+
+    /// Retries a record by itself, then diverts it or goes on for ever.
+    async fn alone(&mut self, record: &Record, mut error: HandlerError) -> Result<(), Lost> {
+        let mut attempts = 1;
+        let mut server_failures = 0;
+        loop {
+            let given_up = error.rejected || attempts >= self.retry.attempts;
+            if given_up && self.diverts() {
+                return self.divert(record, &error, attempts).await;
+            }
+            warn!(
+                group = &*self.group,
+                topic = &*self.topic,
+                partition = record.partition(),
+                offset = record.offset(),
+                attempts,
+                "will retry a record: {error}"
+            );
+            self.pause(attempts - 1).await?;
+            match self.attempt(std::slice::from_ref(record)).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Lost) => return Err(Lost),
+                Err(Failure::Handler(next)) => {
+                    error = next;
+                    attempts = attempts.saturating_add(1);
+                    server_failures = 0;
+                }
+                Err(Failure::Server(trouble)) => {
+                    warn!(group = &*self.group, "will retry: {trouble}");
+                    self.pause(server_failures).await?;
+                    server_failures += 1;
+                }
+            }
+        }
+    }
+
+    fn diverts(&self) -> bool {
+        self.retry.then == AfterRetries::DeadLetter && !self.topic.ends_with(".dlq")
+    }
+
+    /// Moves a record to the dead-letter topic, in one transaction with the progress.
+    async fn divert(
+        &mut self,
+        record: &Record,
+        error: &HandlerError,
+        attempts: u32,
+    ) -> Result<(), Lost> {
+        let dead = self.dead_letter(record, error, attempts);
+        warn!(
+            group = &*self.group,
+            topic = &*self.topic,
+            partition = record.partition(),
+            offset = record.offset(),
+            attempts,
+            to = dead.topic(),
+            "gave a record up: {error}"
+        );
+        let next = record.offset() as i64 + 1;
+        let mut failures = 0;
+        loop {
+            let moved = match self.broker.begin().await {
+                Ok(mut tx) => {
+                    tx.publish_unchecked(dead.clone());
+                    self.commit(tx, next).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            match moved {
+                Ok(()) => return Ok(()),
+                Err(Failure::Lost) => return Err(Lost),
+                Err(Failure::Server(trouble)) => warn!("dead letter will be retried: {trouble}"),
+                Err(Failure::Handler(trouble)) => {
+                    warn!(to = dead.topic(), "dead letter will be retried: {trouble}");
+                }
+            }
+            self.pause(failures).await?;
+            failures += 1;
+        }
+    }
+
+    fn dead_letter(&self, record: &Record, error: &HandlerError, attempts: u32) -> NewRecord {
+        let mut dead =
+            NewRecord::new(format!("{}.{}.dlq", self.topic, self.group), record.value_bytes());
+        if let Some(key) = record.key() {
+            dead = dead.key(key.to_vec());
+        }
+        // A record's own headers may fill all the room that headers have.
+        let room = 60_000 - 2_500;
+        if record.headers().map(|(name, value)| 3 + name.len() + value.len()).sum::<usize>() < room
+        {
+            for (name, value) in record.headers() {
+                dead = dead.header(name, value);
+            }
+        }
+        let why: String = error.to_string().chars().take(500).collect();
+        dead.header("dlq.topic", record.topic())
+            .header("dlq.partition", record.partition().to_string())
+            .header("dlq.offset", record.offset().to_string())
+            .header("dlq.group", &*self.group)
+            .header("dlq.error", why)
+            .header("dlq.attempts", attempts.to_string())
+            .header("dlq.at", Utc::now().to_rfc3339())
+    }
+
+    /// Waits with backoff; a stop ends the wait and the work.
+    async fn pause(&self, failures: u32) -> Result<(), Lost> {
+        let pause: Duration = backoff(failures, self.retry.pause, self.retry.max_pause);
+        let mut stop = self.broker.stop();
+        tokio::select! {
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = stop.requested() => Err(Lost),
+        }
+    }
+}
+
+/// Around the record to blame where it is known, else in halves.
+fn split<'a>(records: &'a [Record], error: &HandlerError) -> Vec<&'a [Record]> {
+    let bad = error.offset.and_then(|bad| records.iter().position(|r| r.offset() == bad));
+    let parts = match bad {
+        Some(bad) => {
+            let (before, from) = records.split_at(bad);
+            let (bad, after) = from.split_at(1);
+            vec![before, bad, after]
+        }
+        None => {
+            let (first, second) = records.split_at(records.len() / 2);
+            vec![first, second]
+        }
+    };
+    parts.into_iter().filter(|part| !part.is_empty()).collect()
+}
+
+impl Failure {
+    fn of_handler(error: HandlerError) -> Failure {
+        match error.is_transient() {
+            true => Failure::Server(error.to_string()),
+            false => Failure::Handler(error),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Closed => Failure::Lost,
+            error => Failure::Server(error.to_string()),
+        }
+    }
+}
+
+/// A handler's panic as an error.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler panicked: {0}")]
+struct Panic(String);
+
+impl Panic {
+    fn new(payload: &(dyn std::any::Any + Send)) -> Panic {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned());
+        Panic(text.unwrap_or_else(|| "no message".to_owned()))
+    }
+}

@@ -1,0 +1,137 @@
+//! Tells this process's readers where partitions end, as soon as a tick says so.
+//!
+//! Ticks of this process arrive by channel, those of others by `LISTEN`. All of it is a
+//! hint: readers look for themselves once a second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use tokio::sync::{Notify, broadcast};
+
+use crate::Error;
+
+/// Where partitions end by now.
+#[derive(Debug, Clone)]
+pub(crate) enum Ends {
+    /// Any partition may have grown: the text was too long, or notices were missed.
+    Unknown,
+    These(Arc<[End]>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    pub topic: i32,
+    pub partition: i32,
+    pub end: i64,
+}
+
+impl Ends {
+    /// Reads `topic:partition:end,…` as `log.tick` writes it.
+    pub fn parse(text: &str) -> Ends {
+        let end = |part: &str| {
+            let mut numbers = part.split(':');
+            Some(End {
+                topic: numbers.next()?.parse().ok()?,
+                partition: numbers.next()?.parse().ok()?,
+                end: numbers.next()?.parse().ok()?,
+            })
+        };
+        match text.split(',').map(end).collect::<Option<Vec<_>>>() {
+            Some(ends) => Ends::These(ends.into()),
+            None => Ends::Unknown,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Notices {
+    ends: broadcast::Sender<Ends>,
+    /// The backend that ticks for this process; its notifications repeat the channel's.
+    own_backend: AtomicU32,
+    foreign_tick: Notify,
+    hint: Notify,
+}
+
+impl Notices {
+    pub fn new() -> Self {
+        Notices {
+            ends: broadcast::channel(256).0,
+            own_backend: AtomicU32::new(0),
+            foreign_tick: Notify::new(),
+            hint: Notify::new(),
+        }
+    }
+
+    pub fn subscribe(&self) -> broadcast::Receiver<Ends> {
+        self.ends.subscribe()
+    }
+
+    pub fn ticked_here(&self, ends: &str) {
+        let _ = self.ends.send(Ends::parse(ends));
+    }
+
+    pub fn set_own_backend(&self, pid: u32) {
+        self.own_backend.store(pid, Ordering::Relaxed);
+    }
+
+    /// Completes when another process ticked since the last call.
+    pub async fn foreign_tick(&self) {
+        self.foreign_tick.notified().await;
+    }
+
+    /// Completes when somebody published since the last call.
+    pub async fn hint(&self) {
+        self.hint.notified().await;
+    }
+
+    /// Coalesced: many hints before the next look are one.
+    pub fn published(&self) {
+        self.hint.notify_one();
+    }
+}
+
+/// Listens until the connection breaks.
+pub(crate) async fn listen(
+    options: PgConnectOptions,
+    notices: Arc<Notices>,
+    mut stop: crate::Stop,
+) -> Result<(), Error> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen_all(["log_tick", "log_hint"]).await?;
+    // Whatever was said before this moment was missed.
+    let _ = notices.ends.send(Ends::Unknown);
+    notices.hint.notify_one();
+    loop {
+        let next = tokio::select! {
+            next = listener.try_recv() => next?,
+            () = stop.requested() => return Ok(()),
+        };
+        let Some(notification) = next else {
+            return Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()).into());
+        };
+        if notification.channel() == "log_hint" {
+            notices.hint.notify_one();
+        } else if notification.process_id() != notices.own_backend.load(Ordering::Relaxed) {
+            notices.foreign_tick.notify_one();
+            let _ = notices.ends.send(Ends::parse(notification.payload()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_says_where_partitions_end() {
+        let Ends::These(ends) = Ends::parse("1:0:17,2:3:9000000000") else {
+            panic!("not read");
+        };
+        assert_eq!(ends[1], End { topic: 2, partition: 3, end: 9_000_000_000 });
+        assert!(matches!(Ends::parse(""), Ends::Unknown));
+        assert!(matches!(Ends::parse("1:2"), Ends::Unknown));
+    }
+}

@@ -1,0 +1,215 @@
+//! Puts records into the log: batches, and a transaction that publishes last.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use sqlx::{PgConnection, Postgres, Row};
+
+use crate::record::{BatchBuilder, InvalidRecord, NewRecord};
+use crate::{Broker, Error, partitioner};
+
+/// What one transaction may hold back for its commit.
+const MAX_TRANSACTION_BYTES: usize = 64 * 1024 * 1024;
+/// What one INSERT carries.
+const MAX_STATEMENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Topics by name, as far as this process has met them.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    known: RwLock<HashMap<String, Topic>>,
+    sticky: AtomicI32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Topic {
+    pub id: i32,
+    pub partitions: i32,
+}
+
+impl Topics {
+    pub async fn get(&self, conn: &mut PgConnection, name: &str) -> Result<Topic, Error> {
+        if let Some(topic) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Ok(*topic);
+        }
+        let row = sqlx::query("select id, partitions from log.topic where name = $1")
+            .bind(name)
+            .fetch_optional(conn)
+            .await
+            .map_err(|error| Error::from_statement(name, error))?
+            .ok_or_else(|| Error::UnknownTopic(name.to_owned()))?;
+        let topic = Topic { id: row.try_get(0)?, partitions: row.try_get(1)? };
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), topic);
+        Ok(topic)
+    }
+
+    /// Batches in publishing order within each partition. Records without a key and a
+    /// partition share one partition a call, so that they share a batch.
+    async fn batches<R: Borrow<NewRecord>>(
+        &self,
+        conn: &mut PgConnection,
+        records: &[R],
+    ) -> Result<Vec<(i32, i32, BatchBuilder)>, Error> {
+        let mut batches: Vec<(i32, i32, BatchBuilder)> = Vec::new();
+        let mut open: HashMap<(i32, i32), usize> = HashMap::new();
+        let sticky = self.sticky.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        for record in records.iter().map(Borrow::borrow) {
+            let topic = self.get(conn, &record.topic).await?;
+            let partition = match (record.partition, &record.key) {
+                (Some(partition), _) if partition < topic.partitions => partition,
+                (Some(partition), _) => {
+                    return Err(InvalidRecord::Partition {
+                        topic: record.topic.clone(),
+                        partition,
+                        last: topic.partitions - 1,
+                    }
+                    .into());
+                }
+                (None, Some(key)) => partitioner::of_key(key, topic.partitions),
+                (None, None) => sticky % topic.partitions,
+            };
+            let at = open
+                .get(&(topic.id, partition))
+                .copied()
+                .filter(|at| batches[*at].2.has_room_for(record))
+                .unwrap_or_else(|| {
+                    batches.push((topic.id, partition, BatchBuilder::default()));
+                    open.insert((topic.id, partition), batches.len() - 1);
+                    batches.len() - 1
+                });
+            batches[at].2.push(record);
+        }
+        Ok(batches)
+    }
+
+    /// Inserts records that were checked.
+    pub async fn insert<R: Borrow<NewRecord>>(
+        &self,
+        conn: &mut PgConnection,
+        records: &[R],
+    ) -> Result<(), Error> {
+        let mut batches = self.batches(conn, records).await?.into_iter().peekable();
+        while batches.peek().is_some() {
+            let (mut topics, mut partitions, mut lens, mut bodies) =
+                (vec![], vec![], vec![], vec![]);
+            let mut bytes = 0;
+            while let Some((topic, partition, batch)) = batches
+                .next_if(|batch| bytes == 0 || bytes + batch.2.body.len() <= MAX_STATEMENT_BYTES)
+            {
+                bytes += batch.body.len();
+                topics.push(topic);
+                partitions.push(partition);
+                lens.push(batch.lens);
+                bodies.push(batch.body);
+            }
+            sqlx::query(
+                "insert into log.record_batch (topic, partition, lens, body)
+                 select * from unnest($1::int[], $2::int[], $3::bytea[], $4::bytea[])",
+            )
+            .bind(topics)
+            .bind(partitions)
+            .bind(lens)
+            .bind(bodies)
+            .execute(&mut *conn)
+            .await
+            .map_err(|error| Error::from_statement(topic_names(records), error))?;
+        }
+        Ok(())
+    }
+}
+
+fn topic_names<R: Borrow<NewRecord>>(records: &[R]) -> String {
+    let mut names: Vec<_> = records.iter().map(|record| record.borrow().topic.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    format!("publishing to {}", names.join(", "))
+}
+
+/// A database transaction that can publish: what it publishes is in the log if and only if
+/// it commits.
+///
+/// It derefs to a connection, for statements of one's own. Records are held back and
+/// inserted as the last thing before COMMIT: a row's lock is then always taken before the
+/// record about it is published, and offsets follow the order of changes. Dropped without
+/// [`commit`](Transaction::commit) it rolls back.
+#[derive(Debug)]
+pub struct Transaction {
+    inner: sqlx::Transaction<'static, Postgres>,
+    outbox: Vec<NewRecord>,
+    outbox_bytes: usize,
+    broker: Broker,
+}
+
+impl Transaction {
+    pub(crate) fn new(inner: sqlx::Transaction<'static, Postgres>, broker: Broker) -> Self {
+        Transaction { inner, outbox: Vec::new(), outbox_bytes: 0, broker }
+    }
+
+    /// Publishes a record with this transaction.
+    ///
+    /// # Errors
+    /// [`Error::Record`] where the record is not valid or the transaction would hold more
+    /// than 64 MiB of records.
+    pub fn publish(&mut self, record: NewRecord) -> Result<(), Error> {
+        record.check()?;
+        self.outbox_bytes += record.encoded_len();
+        if self.outbox_bytes > MAX_TRANSACTION_BYTES {
+            return Err(InvalidRecord::TooLarge(self.outbox_bytes).into());
+        }
+        self.outbox.push(record);
+        Ok(())
+    }
+
+    /// For a dead letter, which is its record with a few headers more.
+    pub(crate) fn publish_unchecked(&mut self, record: NewRecord) {
+        self.outbox.push(record);
+    }
+
+    /// Inserts what was published, once everything else is done.
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        let records = std::mem::take(&mut self.outbox);
+        self.broker.topics().insert(&mut self.inner, &records).await
+    }
+
+    /// Commits; the rows and the records are durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::OutcomeUnknown`] where the connection broke during COMMIT; after any other
+    /// error nothing was committed.
+    pub async fn commit(mut self) -> Result<(), Error> {
+        let publishes = !self.outbox.is_empty();
+        self.flush().await?;
+        self.commit_flushed(publishes).await
+    }
+
+    pub(crate) async fn commit_flushed(self, publishes: bool) -> Result<(), Error> {
+        self.inner.commit().await.map_err(|error| match error {
+            sqlx::Error::Database(_) => Error::Database(error),
+            _ => Error::OutcomeUnknown(error),
+        })?;
+        if publishes {
+            self.broker.wake();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publishes(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+}
+
+impl Deref for Transaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Transaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+}

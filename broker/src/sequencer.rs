@@ -1,0 +1,146 @@
+//! Gives offsets to what was committed: one process ticks for the whole log.
+//!
+//! Correctness is in `log.tick`, whose key lets only one of several racing sequencers
+//! append a tick. Who ticks is only a matter of work saved: the holder of an advisory lock,
+//! and whoever finds records that the holder left lying for a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info};
+
+use crate::error::is_foreign_tick;
+use crate::notices::Notices;
+use crate::{Error, Stop};
+
+/// Without a gap between ticks, publishers lose a quarter of their rate to the sequencer.
+const GAP: Duration = Duration::from_millis(5);
+const SAFETY_POLL: Duration = Duration::from_secs(1);
+/// 'LOG' in ASCII and a zero byte: the advisory lock of the one that ticks.
+const LEASE: i64 = 0x4c4f_4700;
+const TICKS_BETWEEN_TRIMS: i64 = 10_000;
+
+/// Ticks or stands by until asked to stop.
+pub(crate) async fn run(
+    options: PgConnectOptions,
+    notices: Arc<Notices>,
+    mut stop: Stop,
+) -> Result<(), Error> {
+    // A lost tick was seen by nobody: whoever acts on an offset commits durably after it.
+    // That holds inside this cluster only.
+    let mut conn = options.options([("synchronous_commit", "off")]).connect().await?;
+    let backend: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut conn).await?;
+    notices.set_own_backend(backend as u32);
+    let mut sequencer = Sequencer { conn, notices, lease: false, last_tick: None };
+    tokio::select! {
+        end = sequencer.turns() => end?,
+        () = stop.requested() => {}
+    }
+    Ok(sequencer.conn.close().await?)
+}
+
+struct Sequencer {
+    conn: PgConnection,
+    notices: Arc<Notices>,
+    lease: bool,
+    last_tick: Option<i64>,
+}
+
+impl Sequencer {
+    async fn turns(&mut self) -> Result<(), Error> {
+        loop {
+            self.stand_by().await?;
+            info!(lease = self.lease, "sequencing the log");
+            self.lead().await?;
+            debug!("another process sequences the log");
+        }
+    }
+
+    /// Passes hints on until there is reason to lead.
+    async fn stand_by(&mut self) -> Result<(), Error> {
+        self.last_tick = None;
+        let mut look_at = Instant::now();
+        let mut alive = true;
+        loop {
+            tokio::select! {
+                () = sleep_until(look_at) => {
+                    look_at = Instant::now() + SAFETY_POLL.mul_f64(rand::rng().random_range(0.8..1.2));
+                    if self.take_lease().await? {
+                        return Ok(());
+                    }
+                    // The holder may be stopped, or cut off without the server knowing.
+                    if !std::mem::take(&mut alive) && self.tick(false).await? {
+                        return Ok(());
+                    }
+                }
+                () = self.notices.foreign_tick() => alive = true,
+                () = self.notices.hint() => {
+                    sqlx::query("select pg_notify('log_hint', '')").execute(&mut self.conn).await?;
+                }
+            }
+        }
+    }
+
+    /// Ticks at once when something was published, at least `GAP` apart, and less and less
+    /// often when nothing is; returns when another process does this work.
+    async fn lead(&mut self) -> Result<(), Error> {
+        let mut pause = GAP;
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                () = sleep_until(last + pause) => {}
+                () = self.notices.hint() => sleep_until(last + GAP).await,
+            }
+            last = Instant::now();
+            let before = self.last_tick;
+            let fresh = match self.tick(pause >= SAFETY_POLL).await {
+                Ok(fresh) => fresh,
+                Err(Error::Database(conflict)) if is_foreign_tick(&conflict) => {
+                    if !self.lease && !self.take_lease().await? {
+                        return Ok(());
+                    }
+                    true
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            let alone =
+                before.is_none_or(|before| self.last_tick == Some(before + i64::from(fresh)));
+            if !alone && !self.lease && !self.take_lease().await? {
+                return Ok(());
+            }
+            pause = if fresh { GAP } else { (pause * 2).min(SAFETY_POLL) };
+        }
+    }
+
+    /// Whether there was something to do.
+    async fn tick(&mut self, forced: bool) -> Result<bool, Error> {
+        let row = sqlx::query("select ticked, ends from log.tick($1)")
+            .bind(forced)
+            .fetch_one(&mut self.conn)
+            .await
+            .map_err(|error| Error::from_statement("the log", error))?;
+        let Some(tick) = row.try_get::<Option<i64>, _>(0)? else {
+            return Ok(false);
+        };
+        self.last_tick = Some(tick);
+        if let Some(ends) = row.try_get::<Option<&str>, _>(1)? {
+            self.notices.ticked_here(ends);
+        }
+        if tick % TICKS_BETWEEN_TRIMS == 0 {
+            sqlx::query("select log.trim_ticks()").execute(&mut self.conn).await?;
+        }
+        Ok(true)
+    }
+
+    async fn take_lease(&mut self) -> Result<bool, Error> {
+        self.lease = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(LEASE)
+            .fetch_one(&mut self.conn)
+            .await?;
+        Ok(self.lease)
+    }
+}

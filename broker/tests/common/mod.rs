@@ -1,0 +1,144 @@
+//! A log of one's own for each test.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use broker::{Broker, Handler, HandlerError, NewRecord, Options, Record, Transaction};
+use private_postgres::TestServer;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+/// Long enough for a busy machine: only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Log {
+    pub url: String,
+    pub pool: PgPool,
+}
+
+/// A fresh database with the log in it.
+pub async fn log() -> Log {
+    let mut key = DefaultHasher::new();
+    broker::migrations().iter().for_each(|migration| migration.checksum.hash(&mut key));
+    let server = TestServer::shared(&format!("log-{:016x}", key.finish()), |url| async move {
+        let pool = PgPool::connect(&url).await?;
+        broker::migrate(&pool).await?;
+        pool.close().await;
+        Ok(())
+    })
+    .await;
+    let url = server.database().await;
+    let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+    Log { url, pool }
+}
+
+/// Shows what the crate logs, for a test that is being looked into.
+pub fn show_logs() {
+    let _ = tracing_subscriber::fmt().with_env_filter("broker=debug").with_test_writer().try_init();
+}
+
+impl Log {
+    pub async fn broker(&self) -> Broker {
+        Options::new(&self.url).connect().await.unwrap()
+    }
+
+    /// A role that may log in and nothing else, and its URL.
+    pub async fn role(&self, name: &str) -> String {
+        // Roles are the whole server's, and so every test's.
+        let name = format!("{name}_{}", self.url.rsplit('/').next().unwrap());
+        let create = format!("create role \"{name}\" login password 'test'");
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&self.pool).await.unwrap();
+        format!("postgres://{name}:test@{}", self.url.split_once('@').unwrap().1)
+    }
+
+    pub async fn grant(&self, topic: &str, privilege: &str, url: &str) {
+        let role = url.split("//").nth(1).unwrap().split(':').next().unwrap();
+        sqlx::query("select log.grant_topic($1, $2, $3::text::name)")
+            .bind(topic)
+            .bind(privilege)
+            .bind(role)
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
+
+    /// Waits until the group has committed all that was sequenced and all was sequenced.
+    pub async fn caught_up(&self, group: &str) {
+        eventually("the group to catch up", || async {
+            let done: Option<bool> = sqlx::query_scalar(
+                "select coalesce(bool_and(lag = 0), false)
+                    and (select count(*) from log.record_batch)
+                      = (select coalesce(sum(cardinality(ids)), 0) from log.block)
+                   from log.group_lag where consumer_group = $1",
+            )
+            .bind(group)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+            done.filter(|done| *done).map(drop)
+        })
+        .await;
+    }
+}
+
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Keeps what it sees in a table, so that its effects can be counted.
+#[derive(Clone, Default)]
+pub struct Keep {
+    pub fail_on: Arc<Mutex<Vec<&'static str>>>,
+    pub panic_on: Option<&'static str>,
+}
+
+pub async fn effects(pool: &PgPool) {
+    sqlx::query(
+        "create table effect (id bigint generated always as identity, topic text not null,
+            partition int not null, record_offset bigint not null, key text, value text not null)",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+impl Handler for Keep {
+    async fn handle(&self, tx: &mut Transaction, records: &[Record]) -> Result<(), HandlerError> {
+        for record in records {
+            let value = std::str::from_utf8(record.value())?;
+            if Some(value) == self.panic_on {
+                panic!("cannot stand {value}");
+            }
+            sqlx::query("insert into effect (topic, partition, record_offset, key, value) values ($1, $2, $3, $4, $5)")
+                .bind(record.topic())
+                .bind(record.partition())
+                .bind(record.offset() as i64)
+                .bind(record.key().map(|key| String::from_utf8_lossy(key).into_owned()))
+                .bind(value)
+                .execute(&mut **tx)
+                .await?;
+            if self.fail_on.lock().unwrap().contains(&value) {
+                return Err(HandlerError::from(std::io::Error::other(format!(
+                    "no taste for {value}"
+                ))));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn numbered(topic: &str, numbers: std::ops::Range<u32>) -> Vec<NewRecord> {
+    numbers.map(|n| NewRecord::new(topic, n.to_string()).key(format!("k{}", n % 17))).collect()
+}

@@ -1,0 +1,30 @@
+//! What every service shares. A service reads as a story on top of it: connect, subscribe,
+//! serve.
+//!
+//! - [`main`] is a service's whole `main`; [`Descriptor`] says what it is called and what its
+//!   schema is, [`Settings`] what can be set;
+//! - [`Service`] is the running process: its database, its broker, what stops with it;
+//! - [`Subscriber`] takes one type of event, [`Subscriptions`] lists a service's;
+//! - [`EventTransaction`] publishes events with a transaction, [`Trace`] says what caused them;
+//! - [`Problem`] is an HTTP error, [`http`] the shell around a service's routes.
+#![deny(missing_docs)]
+
+mod entry;
+mod events;
+pub mod http;
+mod migrate;
+mod problem;
+mod service;
+mod settings;
+mod subscribe;
+mod telemetry;
+mod trace;
+
+pub use entry::main;
+pub use events::EventTransaction;
+pub use migrate::{Descriptor, create_topics, migrate};
+pub use problem::{JsonProblem, Problem};
+pub use service::Service;
+pub use settings::Settings;
+pub use subscribe::{Received, Subscriber, Subscriptions};
+pub use trace::Trace;
