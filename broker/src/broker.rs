@@ -93,8 +93,10 @@ pub(crate) struct Stop(watch::Receiver<bool>);
 impl Stop {
     /// Completes once the broker, or this part alone, is to stop.
     pub async fn requested(&mut self) {
-        // An error means that the broker itself is gone.
-        let _ = self.0.wait_for(|stop| *stop).await;
+        if self.0.wait_for(|stop| *stop).await.is_err() {
+            // Whoever could ask is gone without having asked.
+            std::future::pending().await
+        }
     }
 
     pub fn channel() -> (watch::Sender<bool>, Stop) {

@@ -80,6 +80,11 @@ impl Service {
         Ok(())
     }
 
+    /// Where it listens, once it [serves](Service::serve).
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
     /// Completes when the service begins to stop: for streams that would not end by
     /// themselves.
     pub fn stopping(&self) -> watch::Receiver<bool> {
@@ -100,7 +105,7 @@ impl Service {
         &mut self,
         api: utoipa::openapi::OpenApi,
         routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
-    ) -> anyhow::Result<SocketAddr> {
+    ) -> anyhow::Result<()> {
         let (addr, server) =
             http::start(self.http_addr, HTTP_GRACE_SECONDS, self.pool.clone(), api, routes)
                 .with_context(|| {
@@ -109,6 +114,7 @@ impl Service {
                         self.descriptor.name, self.http_addr
                     )
                 })?;
+        self.http_addr = addr;
         self.server = Some(server.handle());
         self.tasks.push((
             "http",
@@ -119,7 +125,7 @@ impl Service {
             }),
         ));
         info!("{} listens on http://{addr}", self.descriptor.name);
-        Ok(addr)
+        Ok(())
     }
 
     /// Answers what is being asked, finishes the batches in hand, and closes. What is left is

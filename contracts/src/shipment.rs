@@ -18,6 +18,8 @@ pub struct ShipmentScheduled {
     pub order_id: Uuid,
     /// The parcel.
     pub shipment_id: Uuid,
+    /// When that was decided.
+    pub scheduled_at: DateTime<Utc>,
     /// When it is to leave.
     pub dispatch_at: DateTime<Utc>,
     /// When it is to arrive.

@@ -25,7 +25,13 @@ pub struct Database {
 }
 
 /// Makes a database with the log and these services' schemas.
+///
+/// What the code logs is shown where `RUST_LOG` asks for it.
 pub async fn database(services: &[Descriptor]) -> Database {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer();
+        let _ = lines.try_init();
+    }
     let mut key = DefaultHasher::new();
     for migration in broker::migrations().iter() {
         migration.checksum.hash(&mut key);

@@ -33,7 +33,7 @@ const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
 /// How long a stop waits for the batches in hand.
 const DRAIN: Duration = Duration::from_secs(8);
 
-/// A running member of a consumer group.
+/// A running member of a consumer group. Dropped, it goes on until the broker is shut down.
 #[derive(Debug)]
 pub struct Consumer {
     stop: watch::Sender<bool>,

@@ -32,6 +32,7 @@ impl Subscriber for OnOrderPlaced {
                     &ShipmentScheduled {
                         order_id: plan.order_id,
                         shipment_id: plan.shipment_id,
+                        scheduled_at: now,
                         dispatch_at: plan.dispatch_at,
                         deliver_at: plan.deliver_at,
                     },

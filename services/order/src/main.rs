@@ -1,0 +1,5 @@
+//! The order service as a process of its own.
+
+fn main() -> std::process::ExitCode {
+    order::main(std::env::args_os().skip(1))
+}
