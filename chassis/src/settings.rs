@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 /// Settings that every service has, from the environment or the command line.
 #[derive(Debug, Clone, clap::Args)]
+// A service's own settings have the same name, and so would their groups.
+#[group(skip)]
 pub struct Settings {
     /// The service's database, with its own login role.
     #[arg(

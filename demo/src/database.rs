@@ -1,0 +1,132 @@
+//! The database of a run: the one that `DATABASE_URL` names, or a private server.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use private_postgres::{Binaries, FetchProgress, Options, Server, reachable_data_dir};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::services;
+use crate::world::World;
+
+const DATABASE: &str = "waybill";
+
+/// The database, migrated, with a login for each service.
+pub struct Database {
+    /// As its owner.
+    pub url: String,
+    pub pool: PgPool,
+    password: String,
+    /// Stopped with this value.
+    server: Option<Server>,
+}
+
+impl Database {
+    pub async fn open(world: &World, url: Option<String>) -> anyhow::Result<Database> {
+        let (url, server) = match url {
+            Some(url) => (url, None),
+            None => {
+                let server = start(world).await?;
+                (server.url(DATABASE), Some(server))
+            }
+        };
+        let pool = connect(&url).await?;
+        for service in services::descriptors() {
+            chassis::migrate(&pool, &service).await.with_context(|| {
+                "the database cannot be migrated: DATABASE_URL must name a role that may create \
+                 schemas and roles, on Postgres 15 or newer"
+            })?;
+        }
+        let password = password(world)?;
+        for service in services::descriptors() {
+            // Letters and digits, made here: nothing to quote.
+            let login = format!("alter role {} password '{password}'", service.role);
+            sqlx::query(AssertSqlSafe(login)).execute(&pool).await?;
+        }
+        Ok(Database { url, pool, password, server })
+    }
+
+    /// The URL by which a service's role logs in.
+    pub fn url_of(&self, role: &str) -> anyhow::Result<String> {
+        let (scheme, rest) = self.url.split_once("://").context("DATABASE_URL has no scheme")?;
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        Ok(format!("{scheme}://{role}:{}@{place}", self.password))
+    }
+
+    pub async fn close(self) -> anyhow::Result<()> {
+        self.pool.close().await;
+        if let Some(server) = self.server {
+            server.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn connect(url: &str) -> anyhow::Result<PgPool> {
+    let options: PgConnectOptions = url
+        .parse()
+        .context("DATABASE_URL is no URL like postgres://user:password@host:5432/database")?;
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    PgPoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options)
+        .await
+        .with_context(|| {
+            format!("the database at {place} cannot be used: is it up, and is DATABASE_URL right?")
+        })
+}
+
+async fn start(world: &World) -> anyhow::Result<Server> {
+    let bar = ProgressBar::new_spinner().with_style(
+        ProgressStyle::with_template("{spinner} {msg}").unwrap_or(ProgressStyle::default_spinner()),
+    );
+    let binaries = Binaries::find_or_fetch(|progress| match progress {
+        FetchProgress::Downloading { release } => {
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar.set_message(format!("fetching Postgres {release}, once"));
+        }
+        FetchProgress::Unpacking { bytes } => {
+            bar.set_message(format!("unpacking Postgres ({} MB)", bytes / 1_000_000));
+        }
+        FetchProgress::Waiting => bar.set_message("waiting for another waybill to fetch Postgres"),
+        _ => bar.finish_and_clear(),
+    })
+    .await?;
+    bar.finish_and_clear();
+    let server =
+        Server::start(&binaries, Options::new(reachable_data_dir(&world.postgres())?)).await?;
+    let pool = connect(&server.url("postgres")).await?;
+    let exists: bool =
+        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(DATABASE)
+            .fetch_one(&pool)
+            .await?;
+    if !exists {
+        sqlx::query(AssertSqlSafe(format!("create database {DATABASE}"))).execute(&pool).await?;
+    }
+    pool.close().await;
+    Ok(server)
+}
+
+/// The services' password: made once a data folder.
+fn password(world: &World) -> anyhow::Result<String> {
+    let path = world.folder.join("password");
+    if let Ok(password) = fs::read_to_string(&path)
+        && password.len() == 32
+    {
+        return Ok(password);
+    }
+    let password: String = (0..32)
+        .map(|_| char::from(rand::Rng::sample(&mut rand::rng(), rand::distr::Alphanumeric)))
+        .collect();
+    let mut file =
+        fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+    file.write_all(password.as_bytes())?;
+    Ok(password)
+}

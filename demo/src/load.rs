@@ -1,0 +1,190 @@
+//! Places many orders, measures when each consumer's effect was committed, and verifies.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::Folder;
+use crate::client::{Client, sample_order};
+use crate::story::Teller;
+use crate::up::{System, SystemArgs};
+use crate::verify;
+use crate::world::Run;
+
+/// What each consumer does of its own for an order, by the event that says so.
+const EFFECTS: [(&str, &str); 4] = [
+    ("delivery: shipment scheduled", "ShipmentScheduled"),
+    ("invoice: numbered and rendered", "InvoiceIssued"),
+    ("email: confirmation sent", "MailSent"),
+    ("delivery: parcel delivered", "ShipmentDelivered"),
+];
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    folder: Folder,
+
+    #[command(flatten)]
+    system: SystemArgs,
+
+    /// How many orders to place
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    orders: u64,
+
+    /// How many at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=2000))]
+    connections: u64,
+
+    /// Place so many orders a second at most, to measure at a light load
+    #[arg(long)]
+    rate: Option<u32>,
+
+    /// How many seconds the consumers may take after the last order
+    #[arg(long, default_value_t = 300)]
+    patience: u64,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // A system that runs is used; else one is brought up for the time.
+    let system = match Run::find(&args.folder.data) {
+        Some(_) => None,
+        None => Some(System::start(&args.folder.data, &args.system, Teller::Text).await?),
+    };
+    let run =
+        Run::find(&args.folder.data).context("the running system does not say where it is")?;
+    let pool = PgPool::connect(&run.database_url).await?;
+
+    let placed = place_all(&Client::new(&run.order_url)?, &args).await;
+    let end = match placed {
+        Ok(placed) => measure(&pool, &placed, &args).await,
+        Err(error) => Err(error),
+    };
+    let verified = match end {
+        Ok(()) => {
+            let patience = Duration::from_secs(args.patience);
+            verify::report(&pool, patience, &verify::message_ids(&run.mailbox_url).await?).await
+        }
+        Err(error) => Err(error),
+    };
+    pool.close().await;
+    if let Some(system) = system {
+        system.stop().await?;
+    }
+    verified
+}
+
+/// When each order was answered.
+type Placed = HashMap<Uuid, DateTime<Utc>>;
+
+async fn place_all(client: &Client, args: &Args) -> anyhow::Result<Placed> {
+    let style = "{bar:40} {pos}/{len} orders, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar());
+    let bar = ProgressBar::new(args.orders).with_style(style);
+    let next = Arc::new(AtomicU64::new(0));
+    let started = Instant::now();
+    let mut workers = Vec::new();
+    for _ in 0..args.connections {
+        let (client, next, bar) = (client.clone(), next.clone(), bar.clone());
+        let (orders, rate) = (args.orders, args.rate);
+        workers.push(tokio::spawn(async move {
+            let mut placed = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= orders {
+                    return anyhow::Ok(placed);
+                }
+                if let Some(rate) = rate {
+                    let due = started + Duration::from_secs_f64(n as f64 / f64::from(rate.max(1)));
+                    tokio::time::sleep_until(due.into()).await;
+                }
+                let order = sample_order("Load Test", &format!("load.{n}@example.org"));
+                let asked = Instant::now();
+                let accepted = client.place_surely(&order, asked + Duration::from_secs(60)).await?;
+                placed.push((accepted.order_id, Utc::now(), asked.elapsed()));
+                bar.inc(1);
+            }
+        }));
+    }
+    let mut placed = Placed::new();
+    let mut answers = Histogram::<u64>::new(3)?;
+    for worker in workers {
+        for (order_id, at, took) in worker.await?? {
+            placed.insert(order_id, at);
+            answers.record(took.as_micros().max(1) as u64)?;
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    println!(
+        "{} orders in {seconds:.1} s: {:.0} a second, {} at once",
+        placed.len(),
+        placed.len() as f64 / seconds,
+        args.connections
+    );
+    println!("{:<34} {:>12} {:>12}", "", "p50", "p99");
+    print_row("201 answered", &answers);
+    Ok(placed)
+}
+
+/// From the 201 until each effect was written, just before its commit.
+async fn measure(pool: &PgPool, placed: &Placed, args: &Args) -> anyhow::Result<()> {
+    wait_for_effects(pool, placed, args).await?;
+    let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        "select key, split_part(headers->>'ce_type', '.', 2), min(at) from log.record
+          where topic in ('shipment', 'invoice', 'mail') group by 1, 2",
+    )
+    .fetch_all(pool)
+    .await?;
+    for (name, kind) in EFFECTS {
+        let mut after = Histogram::<u64>::new(3)?;
+        for (key, _, at) in rows.iter().filter(|(_, of, _)| of == kind) {
+            let answered = key.parse().ok().and_then(|order_id: Uuid| placed.get(&order_id));
+            if let Some(answered) = answered {
+                after.record((*at - *answered).num_microseconds().unwrap_or(0).max(1) as u64)?;
+            }
+        }
+        print_row(name, &after);
+    }
+    Ok(())
+}
+
+async fn wait_for_effects(pool: &PgPool, placed: &Placed, args: &Args) -> anyhow::Result<()> {
+    let ids: Vec<Uuid> = placed.keys().copied().collect();
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} delivered, {per_sec}, {eta} left");
+    let bar = ProgressBar::new(placed.len() as u64)
+        .with_style(style.unwrap_or(ProgressStyle::default_bar()));
+    let deadline = Instant::now() + Duration::from_secs(args.patience);
+    loop {
+        let done: i64 = sqlx::query_scalar(
+            "select count(*) from orders.customer_order where order_id = any ($1) and status = 'delivered'",
+        )
+        .bind(&ids)
+        .fetch_one(pool)
+        .await?;
+        bar.set_position(done as u64);
+        if done as usize == placed.len() {
+            break;
+        }
+        if Instant::now() > deadline {
+            bail!("only {done} of {} orders are delivered after {} s", placed.len(), args.patience);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn print_row(name: &str, times: &Histogram<u64>) {
+    let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
+    println!("{name:<34} {:>9.1} ms {:>9.1} ms", ms(0.5), ms(0.99));
+}

@@ -1,0 +1,290 @@
+//! Brings the system up, shows an order going through, and keeps it running.
+
+use std::io::IsTerminal;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use mailbox::Mailbox;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::client::{Client, is_ready};
+use crate::database::Database;
+use crate::processes::{Process, Spec};
+use crate::story::{self, Teller};
+use crate::world::{Ports, Run, World};
+use crate::{Folder, services};
+
+/// An hour of the warehouse in a second.
+const CLOCK_SPEED: &str = "3600";
+const READY_IN: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub folder: Folder,
+
+    #[command(flatten)]
+    pub system: SystemArgs,
+
+    /// Exit once the order is delivered, invoiced and mailed
+    #[arg(long)]
+    once: bool,
+
+    /// Tell the story as JSON lines, each with its milliseconds since the 201
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the system is brought up.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SystemArgs {
+    /// Use this Postgres, as a role that may create schemas and roles, instead of a private one
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Listen on ports from this one on, instead of the usual ones
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65500))]
+    pub port_base: Option<u16>,
+
+    /// Run more instances of a service, as `delivery=3`
+    #[arg(long, value_name = "SERVICE=N")]
+    pub scale: Vec<Scale>,
+}
+
+/// So many instances of a service.
+#[derive(Debug, Clone)]
+pub struct Scale {
+    service: &'static str,
+    instances: u32,
+}
+
+impl FromStr for Scale {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Scale, String> {
+        let wrong = || "must look like delivery=3, with 1 to 32 instances".to_owned();
+        let (name, instances) = text.split_once('=').ok_or_else(wrong)?;
+        let service = services::descriptors().find(|service| service.name == name);
+        let service = service.ok_or_else(|| format!("there is no service {name:?}"))?.name;
+        let instances =
+            instances.parse().ok().filter(|n| (1..=32).contains(n)).ok_or_else(wrong)?;
+        Ok(Scale { service, instances })
+    }
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let teller = if args.json { Teller::Json } else { Teller::Text };
+    let mut stopping = async || {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    let system = tokio::select! {
+        system = System::start(&args.folder.data, &args.system, teller) => system?,
+        () = stopping() => return Ok(ExitCode::from(130)),
+    };
+    system.introduce(teller);
+    let story = tokio::select! {
+        story = story::tell(&system.client, &system.mailbox, teller) => story,
+        () = stopping() => {
+            system.stop().await?;
+            return Ok(ExitCode::from(130));
+        }
+    };
+    if !args.once {
+        if let Err(error) = &story {
+            eprintln!("the story broke off: {error:#}");
+        }
+        teller.say("\nIt keeps running; Ctrl-C stops it.");
+        stopping().await;
+    }
+    system.stop().await?;
+    story.map(|()| ExitCode::SUCCESS)
+}
+
+/// Everything, running.
+pub struct System {
+    pub client: Client,
+    pub mailbox: Mailbox,
+    database: Database,
+    processes: Vec<Process>,
+    stop: watch::Sender<bool>,
+    urls: Vec<(&'static str, String)>,
+    // Last: its lock goes when all else is gone.
+    _world: World,
+}
+
+impl System {
+    pub async fn start(data: &Path, args: &SystemArgs, teller: Teller) -> anyhow::Result<System> {
+        let ports = Ports::new(args.port_base);
+        let world = World::take(data)?;
+        std::fs::create_dir_all(world.logs())?;
+        for service in services::descriptors() {
+            check_free(service.name, ports.service(service.port))?;
+        }
+        check_free("the mailbox's page", ports.mailbox_http())?;
+        check_free("the mailbox", ports.mailbox_smtp())?;
+
+        teller.say("Postgres …");
+        let database = Database::open(&world, args.database_url.clone()).await?;
+        teller.say("Mailbox …");
+        let mailbox = Mailbox::start(mailbox_options(&world, Some(ports))).await?;
+
+        teller.say("Services …");
+        let (stop, stopped) = watch::channel(false);
+        let (deaths, mut died) = mpsc::channel(16);
+        let mut processes = Vec::new();
+        for spec in specs(args, ports, &database, &mailbox)? {
+            let deaths = deaths.clone();
+            let process =
+                Process::start(spec, &world.logs(), stopped.clone(), move |name, end| {
+                    eprintln!("{name} {end}");
+                    let _ = deaths.try_send(format!("{name} {end}"));
+                })?;
+            processes.push(process);
+        }
+        let urls: Vec<_> = services::descriptors()
+            .map(|service| (service.name, format!("http://{}", ports.service(service.port))))
+            .collect();
+        tokio::select! {
+            ready = ready(&urls) => ready?,
+            Some(death) = died.recv() => bail!("{death}\nSee {}", world.logs().display()),
+        }
+        let run = Run {
+            database_url: database.url.clone(),
+            order_url: urls[0].1.clone(),
+            mailbox_url: format!("http://{}", ports.mailbox_http()),
+        };
+        world.announce(&run)?;
+        let client = Client::new(&run.order_url)?;
+        Ok(System { client, mailbox, database, processes, stop, urls, _world: world })
+    }
+
+    /// A table of every address, and a line to paste.
+    fn introduce(&self, teller: Teller) {
+        let mailbox =
+            self.mailbox.http_addr().map(|addr| format!("http://{addr}")).unwrap_or_default();
+        if teller == Teller::Json {
+            let urls: serde_json::Map<_, _> =
+                self.urls.iter().map(|(name, url)| ((*name).to_owned(), json!(url))).collect();
+            let pids: serde_json::Map<_, _> = self
+                .processes
+                .iter()
+                .map(|process| (process.name.clone(), json!(process.pid())))
+                .collect();
+            println!(
+                "{}",
+                json!({"event": "ready", "urls": urls, "mailbox": mailbox, "pids": pids})
+            );
+            return;
+        }
+        println!();
+        for (name, url) in &self.urls {
+            println!("  {name:<10} {url}   (API: {url}/openapi.json)");
+        }
+        println!("  {:<10} {mailbox}   (SMTP: {})", "mailbox", self.mailbox.smtp_addr());
+        println!("  {:<10} {}", "postgres", self.database.url);
+        println!("\nPlace an order yourself:\n\n{}\n", curl(&self.urls[0].1));
+    }
+
+    /// Stops everything, the services first; what they have in hand they finish.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        for process in self.processes {
+            process.ended().await;
+        }
+        self.mailbox.stop().await;
+        self.database.close().await
+    }
+}
+
+/// The mailbox of a run; without ports it is only for reading what earlier runs left.
+pub fn mailbox_options(world: &World, ports: Option<Ports>) -> mailbox::Options {
+    let mut options =
+        mailbox::Options { folder: Some(world.mails()), ..mailbox::Options::default() };
+    if let Some(ports) = ports {
+        options.smtp = ports.mailbox_smtp();
+        options.http = Some(ports.mailbox_http());
+    }
+    // An address that is refused for good, to be tried without code.
+    options.reject_domain = Some("bounce.invalid".to_owned());
+    // All mails of long runs: `verify` counts them.
+    options.limits.kept_mails = 500_000;
+    options.limits.kept_bytes = 8 * 1024 * 1024 * 1024;
+    options
+}
+
+/// Before anything is started, so that the error names the port and not a process's death.
+fn check_free(what: &str, addr: SocketAddr) -> anyhow::Result<()> {
+    TcpListener::bind(addr).map(drop).with_context(|| {
+        format!(
+            "{what} cannot listen on {addr}: is the port taken? Set --port-base to move all ports"
+        )
+    })
+}
+
+fn specs(
+    args: &SystemArgs,
+    ports: Ports,
+    database: &Database,
+    mailbox: &Mailbox,
+) -> anyhow::Result<Vec<Spec>> {
+    let mut specs = Vec::new();
+    for service in services::descriptors() {
+        let scale = args.scale.iter().rev().find(|scale| scale.service == service.name);
+        let env = vec![
+            ("DATABASE_URL", database.url_of(service.role)?),
+            ("HTTP_ADDR", ports.service(service.port).to_string()),
+            ("CLOCK_SPEED", CLOCK_SPEED.to_owned()),
+            ("SMTP_URL", mailbox.smtp_url()),
+            ("MAIL_RATE", "1000".to_owned()),
+            ("PUBLIC_URL", format!("http://{}", ports.service(email::DESCRIPTOR.port))),
+            ("ORDERS_PER_SECOND", "1000000".to_owned()),
+        ];
+        let first = Spec { name: service.name.to_owned(), service: service.name, env };
+        for n in 2..=scale.map_or(1, |scale| scale.instances) {
+            let mut next = first.clone();
+            next.name = format!("{}-{n}", service.name);
+            next.env.retain(|(name, _)| *name != "HTTP_ADDR");
+            next.env.push(("HTTP_ADDR", "127.0.0.1:0".to_owned()));
+            specs.push(next);
+        }
+        specs.push(first);
+    }
+    Ok(specs)
+}
+
+async fn ready(urls: &[(&'static str, String)]) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_IN;
+    for (name, url) in urls {
+        while !is_ready(url).await {
+            if Instant::now() > deadline {
+                bail!("{name} is not ready at {url} after {} s", READY_IN.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}
+
+fn curl(order_url: &str) -> String {
+    let colour = std::io::stdout().is_terminal();
+    let (bold, plain) = if colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    format!(
+        "{bold}curl -i {order_url}/orders -H 'content-type: application/json' -H \"idempotency-key: $(uuidgen || date +%s%N)\" \\\n  \
+         -d '{}'{plain}",
+        json!({
+            "customer": {"name": "Ada Lovelace", "email": "ada@example.org"},
+            "ship_to": {"street": "12 St James Square", "postal_code": "SW1Y 4LB", "city": "London", "country": "GB"},
+            "lines": [{"sku": "TEA-EARL-GREY", "quantity": 2}],
+        })
+    )
+}

@@ -1,0 +1,132 @@
+//! Recounts everything: every accepted order has its events, one shipment, one invoice and
+//! its mails, in order, and nothing is left over.
+//!
+//! [`checks`] are the questions, each a query whose rows are what is wrong; [`quiet`] says
+//! what is still on its way.
+
+mod checks;
+mod quiet;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use mailbox::Mailbox;
+use sqlx::{PgPool, Postgres, Transaction};
+
+use crate::Folder;
+use crate::database::Database;
+use crate::up::mailbox_options;
+use crate::world::{Run, World};
+
+/// What is told of one question; the rest is counted.
+const TOLD_OF_EACH: usize = 20;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    folder: Folder,
+
+    /// How many seconds to wait for what is still on its way
+    #[arg(long, default_value_t = 60)]
+    pub patience: u64,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let patience = Duration::from_secs(args.patience);
+    if let Some(run) = Run::find(&args.folder.data) {
+        let pool =
+            PgPool::connect(&run.database_url).await.context("the running system's database")?;
+        let mails = message_ids(&run.mailbox_url).await?;
+        return report(&pool, patience, &mails).await;
+    }
+    // Nothing runs, so nothing is on its way: what is missing now stays missing.
+    let world = World::take(&args.folder.data)?;
+    let database = Database::open(&world, std::env::var("DATABASE_URL").ok()).await?;
+    let mailbox = Mailbox::start(mailbox_options(&world, None)).await?;
+    let mails = mailbox.messages().iter().map(|mail| mail.message_id.clone()).collect();
+    let code = report(&database.pool, Duration::ZERO, &mails).await;
+    mailbox.stop().await;
+    database.close().await?;
+    code
+}
+
+/// The Message-IDs in the mailbox, by its API.
+pub async fn message_ids(mailbox_url: &str) -> anyhow::Result<BTreeSet<String>> {
+    const PAGE: usize = 1000;
+    let http = reqwest::Client::new();
+    let mut ids = BTreeSet::new();
+    loop {
+        let url = format!("{mailbox_url}/api/v1/messages?start={}&limit={PAGE}", ids.len());
+        let page: serde_json::Value = http.get(url).send().await?.json().await?;
+        let messages = page["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let before = ids.len();
+        ids.extend(messages.iter().filter_map(|mail| Some(mail["MessageID"].as_str()?.to_owned())));
+        if messages.len() < PAGE || ids.len() == before {
+            return Ok(ids);
+        }
+    }
+}
+
+/// Counts, prints, and says by its code whether all is there.
+pub async fn report(
+    pool: &PgPool,
+    patience: Duration,
+    mails: &BTreeSet<String>,
+) -> anyhow::Result<ExitCode> {
+    let mut findings = quiet::wait(pool, patience).await?;
+    // One snapshot for all questions, and the log unpacked once.
+    let mut tx = pool.begin().await?;
+    sqlx::query("set transaction isolation level repeatable read").execute(&mut *tx).await?;
+    checks::prepare(&mut tx).await?;
+    for (question, sql) in checks::QUESTIONS {
+        let wrong: Vec<String> =
+            sqlx::query_scalar(sql).fetch_all(&mut *tx).await.context(question)?;
+        if !wrong.is_empty() {
+            findings.push((question, wrong));
+        }
+    }
+    let missing = missing_mails(&mut tx, mails).await?;
+    if !missing.is_empty() {
+        findings.push(("a mail that was sent is in the mailbox", missing));
+    }
+    let letters: Vec<String> = sqlx::query_scalar(checks::DEAD_LETTERS).fetch_all(&mut *tx).await?;
+    let counts: Vec<String> = sqlx::query_scalar(checks::COUNTS).fetch_all(&mut *tx).await?;
+    drop(tx);
+
+    println!("{}", counts.join(", "));
+    for letter in letters.iter().take(TOLD_OF_EACH) {
+        println!("note: {letter}");
+    }
+    if letters.len() > TOLD_OF_EACH {
+        println!("note: and {} dead letters more", letters.len() - TOLD_OF_EACH);
+    }
+    if findings.is_empty() {
+        println!("verified: nothing is missing, nothing is double, nothing is left over");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (question, wrong) in &findings {
+        println!("NOT TRUE: {question}");
+        for finding in wrong.iter().take(TOLD_OF_EACH) {
+            println!("  {finding}");
+        }
+        if wrong.len() > TOLD_OF_EACH {
+            println!("  and {} more", wrong.len() - TOLD_OF_EACH);
+        }
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+async fn missing_mails(
+    tx: &mut Transaction<'_, Postgres>,
+    mailbox: &BTreeSet<String>,
+) -> anyhow::Result<Vec<String>> {
+    let sent: Vec<(String, String)> =
+        sqlx::query_as(checks::SENT_MAILS).fetch_all(&mut **tx).await?;
+    let missing = sent
+        .into_iter()
+        .filter(|(message_id, _)| !mailbox.contains(message_id.trim_matches(['<', '>'])))
+        .map(|(message_id, what)| format!("{what}: {message_id} is not there"));
+    Ok(missing.collect())
+}
