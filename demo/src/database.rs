@@ -10,7 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use private_postgres::{Binaries, FetchProgress, Options, Server, reachable_data_dir};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
+use crate::processes::asked;
 use crate::services;
 use crate::world::World;
 
@@ -22,8 +25,13 @@ pub struct Database {
     pub url: String,
     pub pool: PgPool,
     password: String,
-    /// Stopped with this value.
-    server: Option<Server>,
+    keeper: Option<Keeper>,
+}
+
+/// Keeps a private server running.
+struct Keeper {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), private_postgres::Error>>,
 }
 
 impl Database {
@@ -48,7 +56,11 @@ impl Database {
             let login = format!("alter role {} password '{password}'", service.role);
             sqlx::query(AssertSqlSafe(login)).execute(&pool).await?;
         }
-        Ok(Database { url, pool, password, server })
+        let keeper = server.map(|server| {
+            let (stop, stopped) = watch::channel(false);
+            Keeper { stop, task: tokio::spawn(keep_running(server, stopped)) }
+        });
+        Ok(Database { url, pool, password, keeper })
     }
 
     /// The URL by which a service's role logs in.
@@ -60,10 +72,34 @@ impl Database {
 
     pub async fn close(self) -> anyhow::Result<()> {
         self.pool.close().await;
-        if let Some(server) = self.server {
-            server.stop().await?;
+        if let Some(keeper) = self.keeper {
+            keeper.stop.send_replace(true);
+            keeper.task.await??;
         }
         Ok(())
+    }
+}
+
+/// Starts the server again whenever it dies: it recovers what was committed.
+async fn keep_running(
+    mut server: Server,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), private_postgres::Error> {
+    loop {
+        tokio::select! {
+            end = server.wait() => match end {
+                Ok(status) => eprintln!("postgres died ({status}); it is started again"),
+                Err(error) => eprintln!("postgres died ({error}); it is started again"),
+            },
+            () = asked(&mut stop) => return server.stop().await,
+        }
+        while let Err(error) = server.restart().await {
+            eprintln!("postgres does not start: {error}");
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = asked(&mut stop) => return Ok(()),
+            }
+        }
     }
 }
 

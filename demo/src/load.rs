@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let verified = match end {
         Ok(()) => {
             let patience = Duration::from_secs(args.patience);
-            verify::report(&pool, patience, &verify::message_ids(&run.mailbox_url).await?).await
+            verify::report(&pool, patience, &verify::Mails::At(run.mailbox_url)).await
         }
         Err(error) => Err(error),
     };

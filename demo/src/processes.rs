@@ -94,7 +94,8 @@ async fn keep_running(
     }
 }
 
-async fn asked(stop: &mut watch::Receiver<bool>) {
+/// Completes when a stop was asked for.
+pub async fn asked(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 

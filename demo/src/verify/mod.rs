@@ -38,33 +38,45 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(run) = Run::find(&args.folder.data) {
         let pool =
             PgPool::connect(&run.database_url).await.context("the running system's database")?;
-        let mails = message_ids(&run.mailbox_url).await?;
-        return report(&pool, patience, &mails).await;
+        return report(&pool, patience, &Mails::At(run.mailbox_url)).await;
     }
     // Nothing runs, so nothing is on its way: what is missing now stays missing.
     let world = World::take(&args.folder.data)?;
     let database = Database::open(&world, std::env::var("DATABASE_URL").ok()).await?;
-    let mailbox = Mailbox::start(mailbox_options(&world, None)).await?;
-    let mails = mailbox.messages().iter().map(|mail| mail.message_id.clone()).collect();
+    let mails = Mails::In(Mailbox::start(mailbox_options(&world, None)).await?);
     let code = report(&database.pool, Duration::ZERO, &mails).await;
-    mailbox.stop().await;
     database.close().await?;
     code
 }
 
-/// The Message-IDs in the mailbox, by its API.
-pub async fn message_ids(mailbox_url: &str) -> anyhow::Result<BTreeSet<String>> {
-    const PAGE: usize = 1000;
-    let http = reqwest::Client::new();
-    let mut ids = BTreeSet::new();
-    loop {
-        let url = format!("{mailbox_url}/api/v1/messages?start={}&limit={PAGE}", ids.len());
-        let page: serde_json::Value = http.get(url).send().await?.json().await?;
-        let messages = page["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let before = ids.len();
-        ids.extend(messages.iter().filter_map(|mail| Some(mail["MessageID"].as_str()?.to_owned())));
-        if messages.len() < PAGE || ids.len() == before {
-            return Ok(ids);
+/// Where the mails of a run can be counted.
+pub enum Mails {
+    /// In a running mailbox, by its API.
+    At(String),
+    /// In the folder of one that ran.
+    In(Mailbox),
+}
+
+impl Mails {
+    async fn message_ids(&self) -> anyhow::Result<BTreeSet<String>> {
+        let url = match self {
+            Mails::At(url) => url,
+            Mails::In(mailbox) => {
+                return Ok(mailbox.messages().iter().map(|mail| mail.message_id.clone()).collect());
+            }
+        };
+        let http = reqwest::Client::new();
+        let mut ids = BTreeSet::new();
+        let mut start = 0;
+        loop {
+            let page = format!("{url}/api/v1/messages?start={start}&limit=1000");
+            let page: serde_json::Value = http.get(page).send().await?.json().await?;
+            let messages = page["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+            if messages.is_empty() {
+                return Ok(ids);
+            }
+            start += messages.len();
+            ids.extend(messages.iter().filter_map(|mail| Some(mail["MessageID"].as_str()?.to_owned())));
         }
     }
 }
@@ -73,7 +85,7 @@ pub async fn message_ids(mailbox_url: &str) -> anyhow::Result<BTreeSet<String>> 
 pub async fn report(
     pool: &PgPool,
     patience: Duration,
-    mails: &BTreeSet<String>,
+    mails: &Mails,
 ) -> anyhow::Result<ExitCode> {
     let mut findings = quiet::wait(pool, patience).await?;
     // One snapshot for all questions, and the log unpacked once.
@@ -87,7 +99,7 @@ pub async fn report(
             findings.push((question, wrong));
         }
     }
-    let missing = missing_mails(&mut tx, mails).await?;
+    let missing = missing_mails(&mut tx, &mails.message_ids().await?).await?;
     if !missing.is_empty() {
         findings.push(("a mail that was sent is in the mailbox", missing));
     }

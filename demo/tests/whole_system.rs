@@ -1,0 +1,126 @@
+//! The whole system as a user runs it: real processes, Postgres and SMTP.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::net::TcpListener;
+
+use common::{Place, eventually, kill, text};
+
+#[test]
+fn an_order_goes_all_the_way_and_is_accounted_for() {
+    let place = Place::new();
+    let mut up = place.up(&["--once", "--scale", "delivery=3"]);
+    let accepted = up.wait_for("accepted");
+    let story = up.rest();
+    assert!(up.child.wait().unwrap().success(), "{story:#?}");
+
+    for event in [
+        "OrderPlaced", "ShipmentScheduled", "ShipmentDispatched", "ShipmentDelivered", "InvoiceIssued", "complete",
+    ] {
+        assert_eq!(story.iter().filter(|line| line["event"] == event).count(), 1, "{event}: {story:#?}");
+    }
+    assert_eq!(story.iter().filter(|line| line["event"] == "MailSent").count(), 4);
+    assert_eq!(story.iter().filter(|line| line["event"] == "MailArrived").count(), 4);
+    let times: Vec<f64> = story.iter().map(|line| line["ms"].as_f64().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(place.processes(), [], "nothing is left behind");
+
+    // Counted again when nothing runs; and a second run goes on with the same data.
+    let verify = place.run("verify", &[]);
+    assert!(verify.status.success(), "{}", text(&verify));
+    assert!(text(&verify).contains("1 orders, 1 shipments, 1 invoices"), "{}", text(&verify));
+    let mut again = place.up(&["--once"]);
+    assert_ne!(again.wait_for("accepted")["order_id"], accepted["order_id"]);
+    again.rest();
+    assert!(again.child.wait().unwrap().success());
+    let verify = place.run("verify", &[]);
+    assert!(verify.status.success() && text(&verify).contains("2 orders"), "{}", text(&verify));
+
+    let reset = place.run("reset", &[]);
+    assert!(reset.status.success() && !place.data().exists(), "{}", text(&reset));
+}
+
+#[tokio::test]
+async fn what_was_deleted_by_hand_is_named() {
+    let place = Place::new();
+    let mut up = place.up(&[]);
+    let order_id = up.wait_for("accepted")["order_id"].as_str().unwrap().to_owned();
+    up.wait_for("complete");
+    let verify = place.run("verify", &[]);
+    assert!(verify.status.success(), "{}", text(&verify));
+
+    let database = place.database().await;
+    for (delete, told) in [
+        ("delete from delivery.shipment", "its shipment is missing"),
+        ("delete from invoice.document", "nothing: it is missing"),
+        ("delete from email.mail where kind = 'dispatched'", "has no mail of kind dispatched"),
+        ("delete from orders.order_event where type = 'InvoiceIssued'", "the story has"),
+        ("delete from log.record_batch where id = (select id from log.record_batch where topic = (select id from log.topic where name = 'order') limit 1)", "was published 0 times"),
+    ] {
+        sqlx::query(delete).execute(&database).await.unwrap();
+        let verify = place.run("verify", &["--patience", "0"]);
+        let said = text(&verify);
+        assert_eq!(verify.status.code(), Some(1), "{delete}: {said}");
+        assert!(said.lines().any(|line| line.contains(told) && line.contains(&order_id)), "{delete}: {said}");
+    }
+}
+
+#[test]
+fn a_poisoned_record_and_a_killed_service_stop_nothing() {
+    let place = Place::new();
+    let mut up = place.up(&[]);
+    up.wait_for("complete");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let broker = broker::Broker::connect(&place.database_url()).await.unwrap();
+        let poison = broker::NewRecord::new("order", "{").key("poison").header("ce_type", "waybill.OrderPlaced.v1");
+        broker.publish([poison, broker::NewRecord::new("order", "no event")]).await.unwrap();
+        broker.shutdown().await;
+    });
+    let (pid, _) = place.processes().into_iter().find(|(_, name)| name == "invoice").unwrap();
+    assert!(kill("-9", pid));
+    eventually("the service's next life", || {
+        place.processes().into_iter().find(|(next, name)| name == "invoice" && *next != pid)
+    });
+    let load = place.run("load", &["--orders", "50", "--connections", "5"]);
+    let said = text(&load);
+    assert!(load.status.success(), "{said}");
+    // Four groups, two records each, none of which is anybody's fault but the record's.
+    assert_eq!(said.matches("note: dead letter").count(), 8, "{said}");
+
+    // A parent that dies without a word takes everything along.
+    up.signal("-9");
+    eventually("all processes to end", || place.processes().is_empty().then_some(()));
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    let place = Place::new();
+    let taken = TcpListener::bind(("127.0.0.1", place.port_base + 2)).unwrap();
+    let base = place.port_base.to_string();
+    let file = place.data().parent().unwrap().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (args, told) in [
+        (vec!["--port-base", &base], vec!["delivery", taken.local_addr().unwrap().to_string().leak() as &str, "--port-base"]),
+        (vec!["--port-base", "1"], vec!["--port-base"]),
+        (vec!["--scale", "warehouse=2"], vec!["warehouse"]),
+        (vec!["--scale", "delivery=0"], vec!["1 to 32"]),
+        (vec!["--data", file.to_str().unwrap()], vec![file.to_str().unwrap(), "--data"]),
+    ] {
+        let up = place.run("up", &args);
+        let said = text(&up);
+        assert!(!up.status.success(), "{args:?}: {said}");
+        assert!(told.iter().all(|told| said.contains(told)), "{args:?}: {said}");
+    }
+    drop(taken);
+    for (url, told) in [
+        ("postgres://nobody@127.0.0.1:1/nothing", "127.0.0.1:1"),
+        ("nonsense", "DATABASE_URL"),
+        ("postgres://a:secret@127.0.0.1:port/x", "DATABASE_URL"),
+    ] {
+        let up = place.run("up", &["--port-base", &base, "--database-url", url]);
+        let said = text(&up);
+        assert!(!up.status.success() && said.contains(told) && !said.contains("secret"), "{url}: {said}");
+    }
+}
