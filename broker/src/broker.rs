@@ -289,7 +289,11 @@ fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
     let options: PgConnectOptions =
         url.parse().map_err(|error: sqlx::Error| wrong(error.to_string()))?;
     // A session that hangs in a transaction would hold back vacuum, and so everybody.
-    Ok(options.options([("idle_in_transaction_session_timeout", "60s")]))
+    Ok(options.options([
+        ("idle_in_transaction_session_timeout", "60s"),
+        // The log's statements count on seeing what was committed before them.
+        ("default_transaction_isolation", "read committed"),
+    ]))
 }
 
 fn without_password(url: &str) -> String {

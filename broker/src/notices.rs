@@ -50,6 +50,7 @@ pub(crate) struct Notices {
     /// The backend that ticks for this process; its notifications repeat the channel's.
     own_backend: AtomicU32,
     foreign_tick: Notify,
+    published: Notify,
     hint: Notify,
 }
 
@@ -59,6 +60,7 @@ impl Notices {
             ends: broadcast::channel(256).0,
             own_backend: AtomicU32::new(0),
             foreign_tick: Notify::new(),
+            published: Notify::new(),
             hint: Notify::new(),
         }
     }
@@ -80,14 +82,21 @@ impl Notices {
         self.foreign_tick.notified().await;
     }
 
-    /// Completes when somebody published since the last call.
+    /// Completes when this process published since the last call.
+    pub async fn published_here(&self) {
+        self.published.notified().await;
+    }
+
+    /// Completes when another process said that it published since the last call. Apart from
+    /// [`published_here`](Notices::published_here), or a hint passed on would be heard and
+    /// passed on again.
     pub async fn hint(&self) {
         self.hint.notified().await;
     }
 
-    /// Coalesced: many hints before the next look are one.
+    /// Coalesced: many before the next look are one.
     pub fn published(&self) {
-        self.hint.notify_one();
+        self.published.notify_one();
     }
 }
 

@@ -78,7 +78,7 @@ impl Sequencer {
                     }
                 }
                 () = self.notices.foreign_tick() => alive = true,
-                () = self.notices.hint() => {
+                () = self.notices.published_here() => {
                     sqlx::query("select pg_notify('log_hint', '')").execute(&mut self.conn).await?;
                 }
             }
@@ -93,6 +93,7 @@ impl Sequencer {
         loop {
             tokio::select! {
                 () = sleep_until(last + pause) => {}
+                () = self.notices.published_here() => sleep_until(last + GAP).await,
                 () = self.notices.hint() => sleep_until(last + GAP).await,
             }
             last = Instant::now();

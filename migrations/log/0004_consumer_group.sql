@@ -162,23 +162,41 @@ begin
     returning p.subscription, p.partition, p.seq, p.generation, p.committed;
 end $$;
 
--- Appends the row after `seq`: a commit, or with a null `owner` a release. When somebody
--- else appended meanwhile it fails, on `progress_pkey` or with LG001. The look for a higher `seq` is needed beside
--- the key: the row that would have collided may be trimmed by now.
-create function log.commit_progress(sub int, part int, after bigint, owner int, gen int, next_offset bigint) returns void
+-- Appends the row after `after`, which must be the newest and the caller's own; else, when
+-- somebody else appended meanwhile, it fails: on `progress_pkey` or with LG001. Neither check
+-- replaces the other. The key catches a row that this statement's snapshot does not show; the
+-- look catches one that is trimmed by now, and claims that a crash of the server took back.
+create function log.append_progress(sub int, part int, after bigint, me int, gen int, next_offset bigint, next_member int)
+returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 begin
     perform log.may_commit(array[sub]);
     insert into log.progress (subscription, partition, seq, member, generation, committed)
-    select sub, part, after + 1, owner, gen, next_offset
-     where not exists (select from log.progress r
-                        where r.subscription = sub and r.partition = part and r.seq > after);
+    select sub, part, newest.seq + 1, next_member, gen, coalesce(next_offset, newest.committed)
+      from (select r.seq, r.member, r.generation, r.committed from log.progress r
+             where r.subscription = sub and r.partition = part
+             order by r.seq desc limit 1) newest
+     where newest.seq = after and newest.member = me and newest.generation = gen
+       and newest.committed <= coalesce(next_offset, newest.committed);
     if not found then
         raise exception 'partition % of subscription % was taken over after seq %', part, sub, after
             using errcode = 'LG001';
     end if;
 end $$;
+revoke execute on function log.append_progress from public;
+
+-- The group's next offset, in the transaction that handled what lies before it.
+create function log.commit_progress(sub int, part int, after bigint, me int, gen int, next_offset bigint) returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select log.append_progress(sub, part, after, me, gen, next_offset, me)
+$$;
+
+-- Gives the partition back.
+create function log.release(sub int, part int, after bigint, me int, gen int) returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    select log.append_progress(sub, part, after, me, gen, null, null)
+$$;
 
 -- Old progress; what a straggler could still collide with stays.
 create function log.trim_progress(subscriptions int[]) returns bigint

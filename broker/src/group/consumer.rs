@@ -207,7 +207,12 @@ impl Member {
                 .collect();
             let owners: Vec<Option<i32>> = rows
                 .iter()
-                .map(|row| row.member.filter(|member| members.contains(member)))
+                .map(|row| {
+                    // What this member gave up in trouble still bears its name: free as well.
+                    let mine = row.member == Some(self.session.member);
+                    let kept = !mine || self.held.contains_key(&row.slot);
+                    row.member.filter(|member| kept && members.contains(member))
+                })
                 .collect();
             for row in &rows {
                 self.see(row);
@@ -274,7 +279,7 @@ impl Member {
             member: self.session.member,
             generation: claimed.generation,
             seq: claimed.seq,
-            committed: claimed.committed,
+            in_doubt: None,
         };
         let actor = Partition::start(self.broker.arbiter(), worker, self.events.clone());
         self.held.insert(

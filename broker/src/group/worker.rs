@@ -32,7 +32,8 @@ pub(crate) struct Worker {
     pub generation: i32,
     /// The newest row of the progress, appended by this worker.
     pub seq: i64,
-    pub committed: i64,
+    /// The next offset of a commit whose answer was lost.
+    pub in_doubt: Option<i64>,
 }
 
 /// The partition is not this worker's any more, or it was asked to stop meanwhile.
@@ -74,12 +75,12 @@ impl Worker {
 
     /// Frees the partition for others.
     pub async fn release(self) {
-        let freed = sqlx::query("select log.commit_progress($1, $2, $3, null, $4, $5)")
+        let freed = sqlx::query("select log.release($1, $2, $3, $4, $5)")
             .bind(self.slot.subscription)
             .bind(self.slot.partition)
             .bind(self.seq)
+            .bind(self.member)
             .bind(self.generation)
-            .bind(self.committed)
             .execute(self.broker.pool())
             .await;
         if let Err(error) = freed {
@@ -88,8 +89,25 @@ impl Worker {
         }
     }
 
-    /// Handles records in one transaction with the group's progress.
+    /// Handles records in one transaction with the group's progress. After a commit in doubt
+    /// the same records come again: whether they are done is asked before the handler runs,
+    /// and again when it fails, since the lost commit may have been under way until then.
     async fn attempt(&mut self, records: &[Record]) -> Result<(), Failure> {
+        if let Some(next) = self.in_doubt
+            && self.is_committed(next).await?
+        {
+            return Ok(());
+        }
+        match (self.once(records).await, self.in_doubt) {
+            (Err(Failure::Handler(error)), Some(next)) => match self.is_committed(next).await? {
+                true => Ok(()),
+                false => Err(Failure::Handler(error)),
+            },
+            (result, _) => result,
+        }
+    }
+
+    async fn once(&mut self, records: &[Record]) -> Result<(), Failure> {
         let Some(last) = records.last() else { return Ok(()) };
         let in_flight = self.in_flight.clone();
         let _permit = in_flight.acquire().await.map_err(|_| Failure::Lost)?;
@@ -119,24 +137,32 @@ impl Worker {
             Ok(_) => {}
             Err(error) if is_fenced(&error) => {
                 drop(tx);
-                return self.was_it_me(next).await;
+                // It may be this worker's own commit, whose answer was lost.
+                return match self.is_committed(next).await? {
+                    true => Ok(()),
+                    false => {
+                        Err(Failure::Server("the partition's progress is in doubt".to_owned()))
+                    }
+                };
             }
             Err(error) => return Err(Failure::of_handler(error.into())),
         }
         match tx.commit_flushed(publishes).await {
             Ok(()) => {
                 self.seq += 1;
-                self.committed = next;
+                self.in_doubt = None;
                 Ok(())
             }
-            // The next attempt finds out: if this one did commit, that one is fenced by it.
-            Err(error) if error.is_transient() => Err(Failure::Server(error.to_string())),
+            Err(error) if error.is_transient() => {
+                self.in_doubt = Some(next);
+                Err(Failure::Server(error.to_string()))
+            }
             Err(error) => Err(Failure::of_handler(error.into())),
         }
     }
 
-    /// A fence may be this worker's own commit, whose answer was lost.
-    async fn was_it_me(&mut self, next: i64) -> Result<(), Failure> {
+    /// Whether this worker's commit up to `next` is the partition's newest progress.
+    async fn is_committed(&mut self, next: i64) -> Result<bool, Failure> {
         let newest: Option<(i64, Option<i32>, i32, i64)> = sqlx::query_as(
             "select seq, member, generation, committed from log.assignment(array[$1])
               where partition = $2",
@@ -146,13 +172,22 @@ impl Worker {
         .fetch_optional(self.broker.pool())
         .await
         .map_err(|error| Failure::Server(error.to_string()))?;
-        let mine = (self.seq + 1, Some(self.member), self.generation, next);
-        if newest == Some(mine) {
-            self.seq += 1;
-            self.committed = next;
-            return Ok(());
+        match newest {
+            Some((seq, Some(member), generation, committed))
+                if (member, generation) == (self.member, self.generation) =>
+            {
+                if (seq, committed) == (self.seq + 1, next) {
+                    self.seq += 1;
+                    self.in_doubt = None;
+                    return Ok(true);
+                }
+                if seq == self.seq {
+                    return Ok(false);
+                }
+                Err(Failure::Lost)
+            }
+            _ => Err(Failure::Lost),
         }
-        Err(Failure::Lost)
     }
 
     /// Retries a record by itself, then diverts it or goes on for ever.

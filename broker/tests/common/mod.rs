@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use broker::{Broker, Handler, HandlerError, NewRecord, Options, Record, Transaction};
 use private_postgres::TestServer;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 /// Long enough for a busy machine: only a failing test waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,18 +20,37 @@ pub struct Log {
 
 /// A fresh database with the log in it.
 pub async fn log() -> Log {
+    let server = TestServer::shared(&template_key(), make_log).await;
+    Log::at(server.database().await).await
+}
+
+/// As [`log`], on a server of its own: for a test that breaks the server, or that counts
+/// what everybody on it does.
+pub async fn own_log() -> (TestServer, Log) {
+    let server = TestServer::start(&template_key(), make_log).await.unwrap();
+    let log = Log::at(server.database().await).await;
+    (server, log)
+}
+
+fn template_key() -> String {
     let mut key = DefaultHasher::new();
     broker::migrations().iter().for_each(|migration| migration.checksum.hash(&mut key));
-    let server = TestServer::shared(&format!("log-{:016x}", key.finish()), |url| async move {
-        let pool = PgPool::connect(&url).await?;
-        broker::migrate(&pool).await?;
-        pool.close().await;
-        Ok(())
-    })
-    .await;
-    let url = server.database().await;
-    let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
-    Log { url, pool }
+    format!("log-{:016x}", key.finish())
+}
+
+async fn make_log(url: String) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let pool = PgPool::connect(&url).await?;
+    broker::migrate(&pool).await?;
+    pool.close().await;
+    Ok(())
+}
+
+/// A random test's seed: told when it fails, and repeated with `SEED=…`.
+pub fn seed() -> u64 {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random);
+    eprintln!("SEED={seed}");
+    seed
 }
 
 /// Shows what the crate logs, for a test that is being looked into.
@@ -40,6 +59,16 @@ pub fn show_logs() {
 }
 
 impl Log {
+    async fn at(url: String) -> Log {
+        let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
+        Log { url, pool }
+    }
+
+    /// A session of its own, with whatever is set on it.
+    pub async fn session(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
     pub async fn broker(&self) -> Broker {
         Options::new(&self.url).connect().await.unwrap()
     }
@@ -49,7 +78,7 @@ impl Log {
         // Roles are the whole server's, and so every test's.
         let name = format!("{name}_{}", self.url.rsplit('/').next().unwrap());
         let create = format!("create role \"{name}\" login password 'test'");
-        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&self.pool).await.unwrap();
+        sqlx::query(AssertSqlSafe(create)).execute(&self.pool).await.unwrap();
         format!("postgres://{name}:test@{}", self.url.split_once('@').unwrap().1)
     }
 
@@ -62,6 +91,35 @@ impl Log {
             .execute(&self.pool)
             .await
             .unwrap();
+    }
+
+    /// Whether each partition's offsets follow on each other from 0, each batch has as many as
+    /// it has records, and ids ascend within a tick.
+    pub async fn dense(&self) -> bool {
+        sqlx::query_scalar(
+            "select bool_and(base = coalesce(before, 0) and n = (select sum(c) from unnest(counts) c))
+                    and (select bool_and(id > coalesce(earlier, 0) and count = n) from (
+                            select u.id, u.count, r.n,
+                                   lag(u.id) over (partition by b.topic, b.partition, b.tick order by b.base, u.ord) as earlier
+                              from log.block b
+                             cross join unnest(b.ids, b.counts) with ordinality u(id, count, ord)
+                              join log.record_batch r
+                                on (r.id, r.topic, r.partition) = (u.id, b.topic, b.partition)) batch)
+               from (select *, sum(n) over (partition by topic, partition order by base
+                                            rows between unbounded preceding and 1 preceding) as before
+                       from log.block) block",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap()
+    }
+
+    /// How many records [`Keep`] handled, and how many different ones.
+    pub async fn handled(&self) -> (i64, i64) {
+        sqlx::query_as("select count(*), count(distinct value) from effect")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Waits until the group has committed all that was sequenced and all was sequenced.
@@ -81,6 +139,11 @@ impl Log {
         })
         .await;
     }
+}
+
+/// A statement that must succeed.
+pub async fn run(session: &mut PgConnection, statement: impl Into<String>) {
+    sqlx::query(AssertSqlSafe(statement.into())).execute(session).await.unwrap();
 }
 
 pub async fn eventually<T, F: Future<Output = Option<T>>>(

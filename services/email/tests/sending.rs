@@ -160,7 +160,7 @@ async fn a_lease_that_ends_gives_its_mail_back() {
 #[actix_rt::test]
 async fn a_mail_under_way_is_finished_before_the_service_stops() {
     let mailbox = Mailbox::start(Options::default()).await.unwrap();
-    mailbox.set_fault(Fault::Slow(Duration::from_millis(50)));
+    mailbox.set_fault(Fault::Slow(Duration::from_millis(300)));
     let world = world_with(&mailbox.smtp_url(), |settings| {
         settings.mail_connections = NonZeroU16::new(1).unwrap();
     })

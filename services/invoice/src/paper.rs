@@ -7,13 +7,14 @@ use contracts::{OrderLine, PostalAddress, TaxLine, Text};
 use crate::domain::Issued;
 use crate::pdf::{self, Document, Party};
 
-/// Who issues the documents. The defaults are made up, the VAT number too: 123456789 is what
-/// examples use, and nobody's.
+/// Who issues the documents. The defaults are made up; the VAT number's check digit is wrong
+/// (8 would be right), so that it can be nobody's.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Seller {
     /// The seller's name on every document.
     #[arg(
         id = "seller_name",
+        value_name = "SELLER_NAME",
         long = "seller-name",
         env = "SELLER_NAME",
         default_value = "Waybill Trading GmbH"
@@ -23,16 +24,18 @@ pub struct Seller {
     /// The seller's address, its lines separated by `;` or line feeds.
     #[arg(
         id = "seller_address",
+        value_name = "SELLER_ADDRESS",
         long = "seller-address",
         env = "SELLER_ADDRESS",
         default_value = "Musterstrasse 12; 20457 Hamburg; Germany"
     )]
     pub address: AddressLines,
 
-    /// The seller's VAT identification number; the default is an example, not a number that
-    /// was given to anybody.
+    /// The seller's VAT identification number; the default is an example and
+    /// nobody's.
     #[arg(
         id = "seller_vat_id",
+        value_name = "SELLER_VAT_ID",
         long = "seller-vat-id",
         env = "SELLER_VAT_ID",
         default_value = "DE123456789"

@@ -64,11 +64,18 @@ impl World {
         .unwrap()
     }
 
+    /// Waits until so many are rendered, as long as there is progress: unoptimised, many take
+    /// their time.
     pub async fn wait_for(&self, kind: &str, count: i64) {
-        eventually(&format!("{count} times {kind} to be rendered"), async || {
-            (self.count(kind, true).await == count).then_some(())
-        })
-        .await;
+        let mut rendered = 0;
+        while rendered < count {
+            rendered = eventually(&format!("{kind} {} of {count}", rendered + 1), async || {
+                let now = self.count(kind, true).await;
+                (now > rendered).then_some(now)
+            })
+            .await;
+        }
+        assert_eq!(rendered, count, "{kind}");
     }
 
     /// Document numbers in the order of issue.
