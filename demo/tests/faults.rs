@@ -20,7 +20,8 @@ const KILLS: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_whoever_is_killed() {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    let seed =
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("SEED={seed}");
     let place = Arc::new(Place::new());
     let starter = place.clone();
@@ -62,8 +63,10 @@ async fn nothing_is_lost_or_doubled_whoever_is_killed() {
     assert!(verify.status.success(), "SEED={seed}\n{}", text(&verify));
     // What was answered with 201 is what there is, and the first story's order.
     let database = place.database().await;
-    let stored: Vec<Uuid> =
-        sqlx::query_scalar("select order_id from orders.customer_order").fetch_all(&database).await.unwrap();
+    let stored: Vec<Uuid> = sqlx::query_scalar("select order_id from orders.customer_order")
+        .fetch_all(&database)
+        .await
+        .unwrap();
     assert!(accepted.iter().all(|order_id| stored.contains(order_id)), "SEED={seed}");
     assert_eq!(stored.len(), accepted.len() + 1, "SEED={seed}: a key made two orders");
     tokio::task::spawn_blocking(move || {
@@ -88,7 +91,8 @@ async fn place_orders(url: String, client: usize, done: Arc<AtomicBool>) -> Vec<
         let key = Uuid::new_v4().to_string();
         let started = std::time::Instant::now();
         loop {
-            let request = http.post(format!("{url}/orders")).header("idempotency-key", &key).json(&order);
+            let request =
+                http.post(format!("{url}/orders")).header("idempotency-key", &key).json(&order);
             match request.send().await {
                 Ok(answer) if answer.status() == 201 => {
                     if let Ok(body) = answer.json::<Value>().await {

@@ -16,9 +16,18 @@ fn an_order_goes_all_the_way_and_is_accounted_for() {
     assert!(up.child.wait().unwrap().success(), "{story:#?}");
 
     for event in [
-        "OrderPlaced", "ShipmentScheduled", "ShipmentDispatched", "ShipmentDelivered", "InvoiceIssued", "complete",
+        "OrderPlaced",
+        "ShipmentScheduled",
+        "ShipmentDispatched",
+        "ShipmentDelivered",
+        "InvoiceIssued",
+        "complete",
     ] {
-        assert_eq!(story.iter().filter(|line| line["event"] == event).count(), 1, "{event}: {story:#?}");
+        assert_eq!(
+            story.iter().filter(|line| line["event"] == event).count(),
+            1,
+            "{event}: {story:#?}"
+        );
     }
     assert_eq!(story.iter().filter(|line| line["event"] == "MailSent").count(), 4);
     assert_eq!(story.iter().filter(|line| line["event"] == "MailArrived").count(), 4);
@@ -56,13 +65,19 @@ async fn what_was_deleted_by_hand_is_named() {
         ("delete from invoice.document", "nothing: it is missing"),
         ("delete from email.mail where kind = 'dispatched'", "has no mail of kind dispatched"),
         ("delete from orders.order_event where type = 'InvoiceIssued'", "the story has"),
-        ("delete from log.record_batch where id = (select id from log.record_batch where topic = (select id from log.topic where name = 'order') limit 1)", "was published 0 times"),
+        (
+            "delete from log.record_batch where id = (select id from log.record_batch where topic = (select id from log.topic where name = 'order') limit 1)",
+            "was published 0 times",
+        ),
     ] {
         sqlx::query(delete).execute(&database).await.unwrap();
         let verify = place.run("verify", &["--patience", "0"]);
         let said = text(&verify);
         assert_eq!(verify.status.code(), Some(1), "{delete}: {said}");
-        assert!(said.lines().any(|line| line.contains(told) && line.contains(&order_id)), "{delete}: {said}");
+        assert!(
+            said.lines().any(|line| line.contains(told) && line.contains(&order_id)),
+            "{delete}: {said}"
+        );
     }
 }
 
@@ -74,7 +89,9 @@ fn a_poisoned_record_and_a_killed_service_stop_nothing() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let broker = broker::Broker::connect(&place.database_url()).await.unwrap();
-        let poison = broker::NewRecord::new("order", "{").key("poison").header("ce_type", "waybill.OrderPlaced.v1");
+        let poison = broker::NewRecord::new("order", "{")
+            .key("poison")
+            .header("ce_type", "waybill.OrderPlaced.v1");
         broker.publish([poison, broker::NewRecord::new("order", "no event")]).await.unwrap();
         broker.shutdown().await;
     });
@@ -102,7 +119,10 @@ fn what_cannot_be_used_is_named() {
     let file = place.data().parent().unwrap().join("file");
     std::fs::write(&file, "").unwrap();
     for (args, told) in [
-        (vec!["--port-base", &base], vec!["delivery", taken.local_addr().unwrap().to_string().leak() as &str, "--port-base"]),
+        (
+            vec!["--port-base", &base],
+            vec!["delivery", taken.local_addr().unwrap().to_string().leak() as &str, "--port-base"],
+        ),
         (vec!["--port-base", "1"], vec!["--port-base"]),
         (vec!["--scale", "warehouse=2"], vec!["warehouse"]),
         (vec!["--scale", "delivery=0"], vec!["1 to 32"]),
@@ -121,6 +141,9 @@ fn what_cannot_be_used_is_named() {
     ] {
         let up = place.run("up", &["--port-base", &base, "--database-url", url]);
         let said = text(&up);
-        assert!(!up.status.success() && said.contains(told) && !said.contains("secret"), "{url}: {said}");
+        assert!(
+            !up.status.success() && said.contains(told) && !said.contains("secret"),
+            "{url}: {said}"
+        );
     }
 }

@@ -76,17 +76,15 @@ impl Mails {
                 return Ok(ids);
             }
             start += messages.len();
-            ids.extend(messages.iter().filter_map(|mail| Some(mail["MessageID"].as_str()?.to_owned())));
+            ids.extend(
+                messages.iter().filter_map(|mail| Some(mail["MessageID"].as_str()?.to_owned())),
+            );
         }
     }
 }
 
 /// Counts, prints, and says by its code whether all is there.
-pub async fn report(
-    pool: &PgPool,
-    patience: Duration,
-    mails: &Mails,
-) -> anyhow::Result<ExitCode> {
+pub async fn report(pool: &PgPool, patience: Duration, mails: &Mails) -> anyhow::Result<ExitCode> {
     let mut findings = quiet::wait(pool, patience).await?;
     // One snapshot for all questions, and the log unpacked once.
     let mut tx = pool.begin().await?;

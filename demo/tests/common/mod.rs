@@ -32,7 +32,7 @@ impl Place {
 
     pub fn waybill(&self, command: &str, args: &[&str]) -> Command {
         let mut waybill = Command::new(env!("CARGO_BIN_EXE_waybill"));
-        waybill.arg(command).arg("--data").arg(self.data()).args(args).env_remove("DATABASE_URL");
+        waybill.arg(command).args(args).env("WAYBILL_DATA", self.data()).env_remove("DATABASE_URL");
         waybill
     }
 
@@ -85,7 +85,10 @@ impl Place {
             let read = |file: &str| fs::read(entry.path().join(file)).unwrap_or_default();
             let words = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace('\0', " ");
             let command = words(read("cmdline"));
-            if command.contains("postgres") && command.contains(&*data.to_string_lossy()) && !command.contains("guard") {
+            if command.contains("postgres")
+                && command.contains(&*data.to_string_lossy())
+                && !command.contains("guard")
+            {
                 found.push((pid, "postgres".to_owned()));
             } else if let Some((_, service)) = command.split_once("waybill service ")
                 && !command.contains("guard")
@@ -145,7 +148,12 @@ impl Drop for Up {
 }
 
 pub fn kill(signal: &str, pid: u32) -> bool {
-    Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status().unwrap().success()
+    Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
 }
 
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -160,6 +168,9 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 pub fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
-
