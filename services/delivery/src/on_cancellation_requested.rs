@@ -23,16 +23,22 @@ impl Subscriber for OnCancellationRequested {
         let order_ids: Vec<_> = requests.iter().map(|request| request.order_id).collect();
         let stopped = store::cancel_unless_dispatched(tx, &order_ids).await?;
         for request in requests {
-            match stopped.iter().find(|stopped| stopped.order_id == request.order_id) {
-                Some(stopped) => tx.publish_event(
+            if !stopped.iter().any(|stopped| stopped.order_id == request.order_id) {
+                info!(order_id = %request.order_id, "not to be stopped: it has left, or nobody knows it");
+            }
+        }
+        for stopped in stopped {
+            // Asked twice is stopped once.
+            let request = requests.iter().find(|request| request.order_id == stopped.order_id);
+            if let Some(request) = request {
+                tx.publish_event(
                     &ShipmentCancelled {
                         order_id: stopped.order_id,
                         shipment_id: stopped.shipment_id,
                         cancelled_at: stopped.cancelled_at,
                     },
                     &request.trace,
-                )?,
-                None => info!(order_id = %request.order_id, "too late to cancel"),
+                )?;
             }
         }
         Ok(())
