@@ -135,8 +135,10 @@ async fn start(world: &World) -> anyhow::Result<Server> {
     })
     .await?;
     bar.finish_and_clear();
-    let server =
-        Server::start(&binaries, Options::new(reachable_data_dir(&world.postgres())?)).await?;
+    let mut options = Options::new(reachable_data_dir(&world.postgres())?);
+    // When a transaction was committed, for measuring; it costs nothing that shows.
+    options.settings.push(("track_commit_timestamp".to_owned(), "on".to_owned()));
+    let server = Server::start(&binaries, options).await?;
     let pool = connect(&server.url("postgres")).await?;
     let exists: bool =
         sqlx::query_scalar("select exists (select from pg_database where datname = $1)")

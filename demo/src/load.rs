@@ -63,9 +63,20 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Run::find(&args.folder.data).context("the running system does not say where it is")?;
     let pool = PgPool::connect(&run.database_url).await?;
 
-    let placed = place_all(&Client::new(&run.order_url)?, &args).await;
-    let end = match placed {
-        Ok(placed) => measure(&pool, &placed, &args).await,
+    let load = Load { orders: args.orders, connections: args.connections, rate: args.rate };
+    let end = match load.place(&Client::new(&run.order_url)?).await {
+        Ok(placed) => {
+            println!(
+                "{} orders in {:.1} s: {:.0} a second, {} at once",
+                placed.at.len(),
+                placed.seconds,
+                placed.per_second(),
+                args.connections
+            );
+            println!("{:<34} {:>12} {:>12}", "", "p50", "p99");
+            print_row("201 answered", &placed.answers);
+            measure(&pool, &placed.at, &args).await
+        }
         Err(error) => Err(error),
     };
     let verified = match end {
@@ -83,60 +94,78 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// When each order was answered.
-type Placed = HashMap<Uuid, DateTime<Utc>>;
+type Answered = HashMap<Uuid, DateTime<Utc>>;
 
-async fn place_all(client: &Client, args: &Args) -> anyhow::Result<Placed> {
-    let style = "{bar:40} {pos}/{len} orders, {per_sec}, {eta} left";
-    let style = ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar());
-    let bar = ProgressBar::new(args.orders).with_style(style);
-    let next = Arc::new(AtomicU64::new(0));
-    let started = Instant::now();
-    let mut workers = Vec::new();
-    for _ in 0..args.connections {
-        let (client, next, bar) = (client.clone(), next.clone(), bar.clone());
-        let (orders, rate) = (args.orders, args.rate);
-        workers.push(tokio::spawn(async move {
-            let mut placed = Vec::new();
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= orders {
-                    return anyhow::Ok(placed);
-                }
-                if let Some(rate) = rate {
-                    let due = started + Duration::from_secs_f64(n as f64 / f64::from(rate.max(1)));
-                    tokio::time::sleep_until(due.into()).await;
-                }
-                let order = sample_order("Load Test", &format!("load.{n}@example.org"));
-                let asked = Instant::now();
-                let accepted = client.place_surely(&order, asked + Duration::from_secs(60)).await?;
-                placed.push((accepted.order_id, Utc::now(), asked.elapsed()));
-                bar.inc(1);
-            }
-        }));
+/// Orders to place.
+pub struct Load {
+    pub orders: u64,
+    pub connections: u64,
+    /// The most a second; unlimited without.
+    pub rate: Option<u32>,
+}
+
+/// Orders that were placed.
+pub struct Placed {
+    pub at: Answered,
+    pub seconds: f64,
+    /// How long each answer took, in microseconds.
+    pub answers: Histogram<u64>,
+}
+
+impl Placed {
+    pub fn per_second(&self) -> f64 {
+        self.at.len() as f64 / self.seconds
     }
-    let mut placed = Placed::new();
-    let mut answers = Histogram::<u64>::new(3)?;
-    for worker in workers {
-        for (order_id, at, took) in worker.await?? {
-            placed.insert(order_id, at);
-            answers.record(took.as_micros().max(1) as u64)?;
+}
+
+impl Load {
+    pub async fn place(&self, client: &Client) -> anyhow::Result<Placed> {
+        let style = "{bar:40} {pos}/{len} orders, {per_sec}, {eta} left";
+        let style = ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar());
+        let bar = ProgressBar::new(self.orders).with_style(style);
+        let next = Arc::new(AtomicU64::new(0));
+        let started = Instant::now();
+        let mut workers = Vec::new();
+        for _ in 0..self.connections {
+            let (client, next, bar) = (client.clone(), next.clone(), bar.clone());
+            let (orders, rate) = (self.orders, self.rate);
+            workers.push(tokio::spawn(async move {
+                let mut placed = Vec::new();
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= orders {
+                        return anyhow::Ok(placed);
+                    }
+                    if let Some(rate) = rate {
+                        let due =
+                            started + Duration::from_secs_f64(n as f64 / f64::from(rate.max(1)));
+                        tokio::time::sleep_until(due.into()).await;
+                    }
+                    let order = sample_order("Load Test", &format!("load.{n}@example.org"));
+                    let asked = Instant::now();
+                    let accepted =
+                        client.place_surely(&order, asked + Duration::from_secs(60)).await?;
+                    placed.push((accepted.order_id, Utc::now(), asked.elapsed()));
+                    bar.inc(1);
+                }
+            }));
         }
+        let mut at = Answered::new();
+        let mut answers = Histogram::<u64>::new(3)?;
+        for worker in workers {
+            for (order_id, answered, took) in worker.await?? {
+                at.insert(order_id, answered);
+                answers.record(took.as_micros().max(1) as u64)?;
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        bar.finish_and_clear();
+        Ok(Placed { at, seconds, answers })
     }
-    let seconds = started.elapsed().as_secs_f64();
-    bar.finish_and_clear();
-    println!(
-        "{} orders in {seconds:.1} s: {:.0} a second, {} at once",
-        placed.len(),
-        placed.len() as f64 / seconds,
-        args.connections
-    );
-    println!("{:<34} {:>12} {:>12}", "", "p50", "p99");
-    print_row("201 answered", &answers);
-    Ok(placed)
 }
 
 /// From the 201 until each effect was written, just before its commit.
-async fn measure(pool: &PgPool, placed: &Placed, args: &Args) -> anyhow::Result<()> {
+async fn measure(pool: &PgPool, placed: &Answered, args: &Args) -> anyhow::Result<()> {
     wait_for_effects(pool, placed, args).await?;
     let rows: Vec<(String, String, DateTime<Utc>)> = sqlx::query_as(
         "select key, split_part(headers->>'ce_type', '.', 2), min(at) from log.record
@@ -157,7 +186,7 @@ async fn measure(pool: &PgPool, placed: &Placed, args: &Args) -> anyhow::Result<
     Ok(())
 }
 
-async fn wait_for_effects(pool: &PgPool, placed: &Placed, args: &Args) -> anyhow::Result<()> {
+async fn wait_for_effects(pool: &PgPool, placed: &Answered, args: &Args) -> anyhow::Result<()> {
     let ids: Vec<Uuid> = placed.keys().copied().collect();
     let style =
         ProgressStyle::with_template("{bar:40} {pos}/{len} delivered, {per_sec}, {eta} left");

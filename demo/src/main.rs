@@ -2,9 +2,10 @@
 //!
 //! - [`up`] brings it up: [`database`], mailbox, [`processes`]; [`world`] says where things are
 //! - [`story`] places an order and tells what becomes of it, as [`client`] hears it
-//! - [`load`] places many and measures
+//! - [`load`] places many and measures; [`bench`] compares two ways in one run
 //! - [`verify`] recounts everything
 
+mod bench;
 mod client;
 mod database;
 mod load;
@@ -39,6 +40,8 @@ enum Command {
     Up(up::Args),
     /// Places many orders and measures, then verifies
     Load(load::Args),
+    /// Compares: the writer actor with a transaction a request, an effect with its floor
+    Bench(bench::Args),
     /// Recounts everything; exits with 1 and names what it finds
     Verify(verify::Args),
     /// Deletes the data of all runs
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         match command {
             Command::Up(args) => up::run(args).await,
             Command::Load(args) => load::run(args).await,
+            Command::Bench(args) => bench::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Reset(folder) => world::reset(&folder.data).await.map(|()| ExitCode::SUCCESS),
             Command::Service { .. } => Ok(ExitCode::SUCCESS),

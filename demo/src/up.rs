@@ -262,7 +262,7 @@ fn specs(
     Ok(specs)
 }
 
-async fn ready(urls: &[(&'static str, String)]) -> anyhow::Result<()> {
+pub async fn ready(urls: &[(&'static str, String)]) -> anyhow::Result<()> {
     let deadline = Instant::now() + READY_IN;
     for (name, url) in urls {
         while !is_ready(url).await {
