@@ -67,6 +67,9 @@ struct Bench {
     database: Database,
 }
 
+/// A process's name, its service, and settings of its own.
+type Side<'a> = (&'static str, chassis::Descriptor, &'a [(&'static str, &'a str)]);
+
 /// Processes that stop together.
 struct Running {
     processes: Vec<Process>,
@@ -84,10 +87,7 @@ impl Running {
 
 impl Bench {
     /// Starts services, each with settings of its own; the URL of each.
-    async fn start(
-        &self,
-        services: &[(&'static str, chassis::Descriptor, &[(&'static str, &str)])],
-    ) -> anyhow::Result<(Running, Vec<String>)> {
+    async fn start(&self, services: &[Side<'_>]) -> anyhow::Result<(Running, Vec<String>)> {
         let (stop, stopped) = watch::channel(false);
         let (mut processes, mut urls) = (Vec::new(), Vec::new());
         for (n, (name, service, settings)) in services.iter().enumerate() {

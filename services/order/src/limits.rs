@@ -31,7 +31,7 @@ impl Limits {
     /// # Errors
     /// 429 with `Retry-After`.
     pub fn admit(&self, client: IpAddr) -> Result<(), Problem> {
-        if self.requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_BETWEEN_SWEEPS == 0 {
+        if self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(REQUESTS_BETWEEN_SWEEPS) {
             self.limiter.retain_recent();
         }
         self.limiter.check_key(&client).map_err(|not_until| {
