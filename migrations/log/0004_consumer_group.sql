@@ -178,7 +178,8 @@ begin
              where r.subscription = sub and r.partition = part
              order by r.seq desc limit 1) newest
      where newest.seq = after and newest.member = me and newest.generation = gen
-       and newest.committed <= coalesce(next_offset, newest.committed);
+       -- Forward only: what is committed is not committed again.
+       and newest.committed < coalesce(next_offset, newest.committed + 1);
     if not found then
         raise exception 'partition % of subscription % was taken over after seq %', part, sub, after
             using errcode = 'LG001';

@@ -279,6 +279,7 @@ impl Member {
             member: self.session.member,
             generation: claimed.generation,
             seq: claimed.seq,
+            committed: claimed.committed,
             in_doubt: None,
         };
         let actor = Partition::start(self.broker.arbiter(), worker, self.events.clone());

@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     pub generation: i32,
     /// The newest row of the progress, appended by this worker.
     pub seq: i64,
+    /// The group's next offset, as that row has it.
+    pub committed: i64,
     /// The next offset of a commit whose answer was lost.
     pub in_doubt: Option<i64>,
 }
@@ -93,11 +95,12 @@ impl Worker {
     /// the same records come again: whether they are done is asked before the handler runs,
     /// and again when it fails, since the lost commit may have been under way until then.
     async fn attempt(&mut self, records: &[Record]) -> Result<(), Failure> {
-        if let Some(next) = self.in_doubt
-            && self.is_committed(next).await?
-        {
-            return Ok(());
+        if let Some(next) = self.in_doubt {
+            self.is_committed(next).await?;
         }
+        // The commit in doubt may have been a larger batch's, which was split since.
+        let done = records.partition_point(|record| (record.offset() as i64) < self.committed);
+        let records = &records[done..];
         match (self.once(records).await, self.in_doubt) {
             (Err(Failure::Handler(error)), Some(next)) => match self.is_committed(next).await? {
                 true => Ok(()),
@@ -150,6 +153,7 @@ impl Worker {
         match tx.commit_flushed(publishes).await {
             Ok(()) => {
                 self.seq += 1;
+                self.committed = next;
                 self.in_doubt = None;
                 Ok(())
             }
@@ -178,6 +182,7 @@ impl Worker {
             {
                 if (seq, committed) == (self.seq + 1, next) {
                     self.seq += 1;
+                    self.committed = next;
                     self.in_doubt = None;
                     return Ok(true);
                 }
