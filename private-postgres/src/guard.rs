@@ -212,7 +212,12 @@ impl Guard {
     /// # Errors
     /// If the system does not tell.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.process.as_mut().map_or(Ok(None), Child::try_wait)
+        let status = self.process.as_mut().map_or(Ok(None), Child::try_wait)?;
+        if status.is_some() {
+            // The script's watch may live a moment longer and would take a signal for no one.
+            self.ask_to_stop();
+        }
+        Ok(status)
     }
 
     /// Waits for the child to end; may be dropped and called again. Bound to no runtime.
