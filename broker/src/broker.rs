@@ -19,6 +19,9 @@ use crate::{Error, Transaction, sequencer};
 /// How long a shutdown waits for the parts that it stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
+/// A connection that was idle for longer is tried before it is used.
+const PING_AFTER: Duration = Duration::from_secs(1);
+
 /// Settings of a connection to the log.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -129,6 +132,16 @@ impl Broker {
             PgPoolOptions::new()
                 .max_connections(options.max_connections)
                 .acquire_timeout(Duration::from_secs(10))
+                // A ping each time is a round trip each time.
+                .test_before_acquire(false)
+                .before_acquire(|conn, meta| {
+                    Box::pin(async move {
+                        match meta.idle_for > PING_AFTER {
+                            true => conn.ping().await.map(|()| true),
+                            false => Ok(true),
+                        }
+                    })
+                })
                 .connect_lazy_with(connect.clone())
         };
         let publisher = {
@@ -207,11 +220,15 @@ impl Broker {
     /// # Errors
     /// [`Error::Database`] where no connection can be had.
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        let pool = self.inner.pool.clone();
+        let broker = self.clone();
         // A connection belongs to the runtime that opens it.
-        let begun = self.inner.runtime.spawn(async move { pool.begin().await });
-        let inner = begun.await.map_err(|_| Error::Closed)??;
-        Ok(Transaction::new(inner, self.clone()))
+        let begun = self.inner.runtime.spawn(async move { broker.begin_here().await });
+        begun.await.map_err(|_| Error::Closed)?
+    }
+
+    /// [`begin`](Broker::begin) for those who run on the broker's runtime.
+    pub(crate) async fn begin_here(&self) -> Result<Transaction, Error> {
+        Ok(Transaction::new(self.inner.pool.begin().await?, self.clone()))
     }
 
     /// Tells the sequencer that records were committed. [`Transaction::commit`] and

@@ -6,6 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 
 use crate::record::{BatchBuilder, InvalidRecord, NewRecord};
@@ -84,11 +86,13 @@ impl Topics {
         Ok(batches)
     }
 
-    /// Inserts records that were checked.
+    /// Inserts records that were checked, and with the last of them a group's progress: a
+    /// round trip less.
     pub async fn insert<R: Borrow<NewRecord>>(
         &self,
         conn: &mut PgConnection,
         records: &[R],
+        mut progress: Option<NextProgress>,
     ) -> Result<(), Error> {
         let mut batches = self.batches(conn, records).await?.into_iter().peekable();
         while batches.peek().is_some() {
@@ -104,19 +108,58 @@ impl Topics {
                 lens.push(batch.lens);
                 bodies.push(batch.body);
             }
-            sqlx::query(
-                "insert into log.record_batch (topic, partition, lens, body)
-                 select * from unnest($1::int[], $2::int[], $3::bytea[], $4::bytea[])",
-            )
-            .bind(topics)
-            .bind(partitions)
-            .bind(lens)
-            .bind(bodies)
-            .execute(&mut *conn)
-            .await
-            .map_err(|error| Error::from_statement(topic_names(records), error))?;
+            let with_progress = progress.take_if(|_| batches.peek().is_none());
+            let statement = match with_progress {
+                None => INSERT,
+                Some(_) => INSERT_WITH_PROGRESS,
+            };
+            let insert =
+                sqlx::query(statement).bind(topics).bind(partitions).bind(lens).bind(bodies);
+            let insert = match with_progress {
+                None => insert,
+                Some(progress) => progress.bind(insert),
+            };
+            insert
+                .execute(&mut *conn)
+                .await
+                .map_err(|error| Error::from_statement(topic_names(records), error))?;
+        }
+        if let Some(progress) = progress {
+            let append = sqlx::query("select log.commit_progress($1, $2, $3, $4, $5, $6)");
+            progress.bind(append).execute(&mut *conn).await?;
         }
         Ok(())
+    }
+}
+
+const INSERT: &str = "insert into log.record_batch (topic, partition, lens, body)
+    select * from unnest($1::int[], $2::int[], $3::bytea[], $4::bytea[])";
+
+const INSERT_WITH_PROGRESS: &str = "with published as (
+        insert into log.record_batch (topic, partition, lens, body)
+        select * from unnest($1::int[], $2::int[], $3::bytea[], $4::bytea[]))
+    select log.commit_progress($5, $6, $7, $8, $9, $10)";
+
+/// The row of progress that a handler's transaction ends with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NextProgress {
+    pub subscription: i32,
+    pub partition: i32,
+    pub after: i64,
+    pub member: i32,
+    pub generation: i32,
+    pub committed: i64,
+}
+
+impl NextProgress {
+    fn bind<'q>(self, query: Query<'q, Postgres, PgArguments>) -> Query<'q, Postgres, PgArguments> {
+        query
+            .bind(self.subscription)
+            .bind(self.partition)
+            .bind(self.after)
+            .bind(self.member)
+            .bind(self.generation)
+            .bind(self.committed)
     }
 }
 
@@ -167,10 +210,10 @@ impl Transaction {
         self.outbox.push(record);
     }
 
-    /// Inserts what was published, once everything else is done.
-    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+    /// Inserts what was published, once everything else is done, and the group's progress.
+    pub(crate) async fn flush_with(&mut self, progress: NextProgress) -> Result<(), Error> {
         let records = std::mem::take(&mut self.outbox);
-        self.broker.topics().insert(&mut self.inner, &records).await
+        self.broker.topics().insert(&mut self.inner, &records, Some(progress)).await
     }
 
     /// Commits; the rows and the records are durable when this returns.
@@ -179,9 +222,9 @@ impl Transaction {
     /// [`Error::OutcomeUnknown`] where the connection broke during COMMIT; after any other
     /// error nothing was committed.
     pub async fn commit(mut self) -> Result<(), Error> {
-        let publishes = !self.outbox.is_empty();
-        self.flush().await?;
-        self.commit_flushed(publishes).await
+        let records = std::mem::take(&mut self.outbox);
+        self.broker.topics().insert(&mut self.inner, &records, None).await?;
+        self.commit_flushed(!records.is_empty()).await
     }
 
     pub(crate) async fn commit_flushed(self, publishes: bool) -> Result<(), Error> {

@@ -128,7 +128,7 @@ async fn insert<R: Borrow<NewRecord>>(
 ) -> Result<(), Error> {
     let mut conn = pool.acquire().await?;
     // A statement of its own commits by itself: broken off, its outcome is unknown.
-    topics.insert(&mut conn, records).await.map_err(|error| match error {
+    topics.insert(&mut conn, records, None).await.map_err(|error| match error {
         Error::Database(error) if error.as_database_error().is_none() => {
             Error::OutcomeUnknown(error)
         }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::error::is_fenced;
+use crate::publish::NextProgress;
 use crate::record::NewRecord;
 use crate::supervise::backoff;
 use crate::{Broker, Error, Record, Transaction};
@@ -114,7 +115,7 @@ impl Worker {
         let Some(last) = records.last() else { return Ok(()) };
         let in_flight = self.in_flight.clone();
         let _permit = in_flight.acquire().await.map_err(|_| Failure::Lost)?;
-        let mut tx = self.broker.begin().await.map_err(Failure::from)?;
+        let mut tx = self.broker.begin_here().await.map_err(Failure::from)?;
         // A transaction that panicked half-way is dropped, and so rolled back.
         match AssertUnwindSafe(self.handler.handle(&mut tx, records)).catch_unwind().await {
             Ok(Ok(())) => {}
@@ -126,19 +127,17 @@ impl Worker {
 
     async fn commit(&mut self, mut tx: Transaction, next: i64) -> Result<(), Failure> {
         let publishes = tx.publishes();
-        tx.flush().await.map_err(|error| Failure::of_handler(error.into()))?;
-        let appended = sqlx::query("select log.commit_progress($1, $2, $3, $4, $5, $6)")
-            .bind(self.slot.subscription)
-            .bind(self.slot.partition)
-            .bind(self.seq)
-            .bind(self.member)
-            .bind(self.generation)
-            .bind(next)
-            .execute(&mut *tx)
-            .await;
-        match appended {
-            Ok(_) => {}
-            Err(error) if is_fenced(&error) => {
+        let progress = NextProgress {
+            subscription: self.slot.subscription,
+            partition: self.slot.partition,
+            after: self.seq,
+            member: self.member,
+            generation: self.generation,
+            committed: next,
+        };
+        match tx.flush_with(progress).await {
+            Ok(()) => {}
+            Err(Error::Database(error)) if is_fenced(&error) => {
                 drop(tx);
                 // It may be this worker's own commit, whose answer was lost.
                 return match self.is_committed(next).await? {
@@ -254,7 +253,7 @@ impl Worker {
         let next = record.offset() as i64 + 1;
         let mut failures = 0;
         loop {
-            let moved = match self.broker.begin().await {
+            let moved = match self.broker.begin_here().await {
                 Ok(mut tx) => {
                     tx.publish_unchecked(dead.clone());
                     self.commit(tx, next).await
