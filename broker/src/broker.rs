@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures::FutureExt;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::error::statement;
 use crate::notices::{self, Notices};
 use crate::publish::Topics;
 use crate::publisher::{self, Publish, Publisher};
 use crate::record::{InvalidRecord, NewRecord};
 use crate::supervise::Supervised;
-use crate::{Error, Transaction, sequencer};
+use crate::{Error, Transaction, operate, sequencer};
 
 /// How long a shutdown waits for the parts that it stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
@@ -23,7 +25,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// Settings of a connection to the log.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     url: String,
     application_name: String,
@@ -53,19 +55,19 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Url`] for a URL that cannot be read, [`Error::NotMigrated`] where the
-    /// database has no log, [`Error::Database`] where it cannot be reached.
+    /// database has no log, [`Error::Restored`] where it has another cluster's,
+    /// [`Error::Database`] where it cannot be reached.
     pub async fn connect(self) -> Result<Broker, Error> {
         Broker::start(self).await
     }
 }
 
 /// A process's connection to the log. Cheap to clone; all clones are one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Broker {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     connect: PgConnectOptions,
     pool: PgPool,
@@ -149,15 +151,25 @@ impl Broker {
             Supervisor::start_in_arbiter(&arbiter, move |_| Publisher::new(pool, topics, notices))
         };
         let turn = {
-            let (connect, notices, stop) = (connect.clone(), notices.clone(), stopped.clone());
-            move || notices::listen(connect.clone(), notices.clone(), stop.clone()).boxed()
+            let (connect, notices) = (connect.clone(), notices.clone());
+            let (topics, stop) = (topics.clone(), stopped.clone());
+            move || {
+                notices::listen(connect.clone(), notices.clone(), topics.clone(), stop.clone())
+                    .boxed()
+            }
         };
         Supervised::start(&arbiter, "listener", alive.clone(), turn);
+        let retention_stop = stopped.clone();
         let turn = {
             let (connect, notices) = (connect.clone(), notices.clone());
             move || sequencer::run(connect.clone(), notices.clone(), stopped.clone()).boxed()
         };
         Supervised::start(&arbiter, "sequencer", alive.clone(), turn);
+        let turn = {
+            let (pool, stop) = (pool.clone(), retention_stop);
+            move || operate::keep(pool.clone(), stop.clone()).boxed()
+        };
+        Supervised::start(&arbiter, "retention", alive.clone(), turn);
 
         Ok(Broker {
             inner: Arc::new(Inner {
@@ -186,9 +198,9 @@ impl Broker {
         sqlx::query("select log.create_topic($1, $2)")
             .bind(topic)
             .bind(i32::try_from(partitions).unwrap_or(i32::MAX))
-            .execute(&self.inner.pool)
+            .execute(&mut *self.conn().await?)
             .await
-            .map_err(|error| Error::from_statement("creating topics", error))?;
+            .map_err(statement("creating topics"))?;
         Ok(())
     }
 
@@ -254,6 +266,14 @@ impl Broker {
         }
     }
 
+    /// A connection for a statement of the log's own.
+    pub(crate) async fn conn(&self) -> Result<PoolConnection<Postgres>, Error> {
+        let pool = self.inner.pool.clone();
+        // A connection belongs to the runtime that opens it.
+        let conn = self.inner.runtime.spawn(async move { pool.acquire().await });
+        Ok(conn.await.map_err(|_| Error::Closed)??)
+    }
+
     pub(crate) fn topics(&self) -> &Topics {
         &self.inner.topics
     }
@@ -285,6 +305,24 @@ impl Broker {
     /// `None` once the broker is shutting down.
     pub(crate) fn part(&self) -> Option<mpsc::Sender<()>> {
         self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner).alive.clone()
+    }
+}
+
+// By hand, or they would show the password.
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("url", &without_password(&self.url)).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let connect = &self.inner.connect;
+        f.debug_struct("Broker")
+            .field("host", &connect.get_host())
+            .field("port", &connect.get_port())
+            .field("database", &connect.get_database())
+            .finish_non_exhaustive()
     }
 }
 
@@ -329,11 +367,15 @@ fn without_password(url: &str) -> String {
 /// Fails now rather than in the background: unreachable, not migrated, or too old a server.
 async fn check(connect: &PgConnectOptions) -> Result<(), Error> {
     let mut conn = connect.clone().connect().await?;
-    sqlx::query("select from log.topic limit 0")
-        .execute(&mut conn)
+    let at_home: bool = sqlx::query_scalar("select log.is_at_home()")
+        .fetch_one(&mut conn)
         .await
         .map_err(|error| Error::from_statement("schema log", error))?;
-    Ok(conn.close().await?)
+    conn.close().await?;
+    match at_home {
+        true => Ok(()),
+        false => Err(Error::Restored),
+    }
 }
 
 /// A thread with an actix system on a multi-threaded runtime: actors on its one thread, what
@@ -378,5 +420,7 @@ mod tests {
             assert!(text.contains(told), "{text}");
             assert!(!text.contains("secret"), "{text}");
         }
+        let options = Options::new("postgres://me:secret@host/db");
+        assert!(!format!("{options:?}").contains("secret"));
     }
 }

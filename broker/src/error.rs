@@ -1,5 +1,7 @@
 //! What can go wrong at the crate's face.
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::record::InvalidRecord;
 
 /// An error of the log. Each says what is wrong and what to do about it.
@@ -22,6 +24,31 @@ pub enum Error {
     /// The topic does not exist.
     #[error("topic {0:?} does not exist: create it with Broker::create_topic")]
     UnknownTopic(String),
+    /// The database was restored into another cluster.
+    #[error(
+        "the log was restored from another cluster's dump: run broker::migrate as its owner, which adopts it"
+    )]
+    Restored,
+    /// The group, the partition or the offset does not exist, or not now.
+    #[error("{0}")]
+    Refused(String),
+    /// A group's place was deleted by retention before the group read it.
+    #[error(
+        "group {group:?} is at offset {committed} of {topic}/{partition}, which now starts at {log_start}: \
+         seek the group, or tell it what to do with ConsumerGroup::below_log_start"
+    )]
+    BelowLogStart {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset that the group would read next.
+        committed: u64,
+        /// The first offset that is still kept.
+        log_start: u64,
+    },
     /// The login role lacks a right.
     #[error("not permitted on {what}: grant it with log.grant_topic ({source})")]
     Forbidden {
@@ -55,6 +82,9 @@ impl Error {
         match code(&source).as_deref() {
             Some("42501") => Error::Forbidden { what: what.into(), source },
             Some("LG404") => Error::UnknownTopic(what.into()),
+            Some("LG405" | "LG409" | "LG416" | "22007" | "22008" | "22023" | "23514") => {
+                Error::Refused(message(&source))
+            }
             Some("3F000" | "42P01" | "42883") => Error::NotMigrated(source),
             _ => Error::Database(source),
         }
@@ -68,6 +98,21 @@ impl Error {
             Error::Database(source) => is_transient(source),
             _ => false,
         }
+    }
+}
+
+/// For `map_err`, where a statement of this crate's is about `what`.
+pub(crate) fn statement(what: impl Into<String>) -> impl FnOnce(sqlx::Error) -> Error {
+    move |source| Error::from_statement(what, source)
+}
+
+/// What the server says, and what it advises.
+fn message(error: &sqlx::Error) -> String {
+    let Some(error) = error.as_database_error() else { return error.to_string() };
+    let hint = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
+    match hint {
+        Some(hint) => format!("{} ({hint})", error.message()),
+        None => error.message().to_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod group;
 mod migrate;
 mod notices;
+mod operate;
 mod partitioner;
 mod publish;
 mod publisher;
@@ -27,8 +28,14 @@ mod supervise;
 pub use broadcast::Broadcast;
 pub use broker::{Broker, Options};
 pub use error::Error;
-pub use group::{AfterRetries, Consumer, ConsumerGroup, Handler, HandlerError, Retry, Start};
+pub use group::{
+    AfterRetries, BelowLogStart, Breaker, Consumer, ConsumerGroup, Handler, HandlerError, Retry,
+    Start,
+};
 pub use migrate::{migrate, migrate_schema, migrations};
+pub use operate::{
+    DeadLetter, Kept, PartitionInfo, Place, Position, Redrive, Retention, Seek, TopicInfo,
+};
 pub use publish::Transaction;
 pub use record::{Headers, InvalidRecord, MAX_RECORD_BYTES, NewRecord, Record};
 

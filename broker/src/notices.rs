@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::{Notify, broadcast};
 
 use crate::Error;
+use crate::publish::Topics;
 
 /// Where partitions end by now.
 #[derive(Debug, Clone)]
@@ -104,15 +105,17 @@ impl Notices {
 pub(crate) async fn listen(
     options: PgConnectOptions,
     notices: Arc<Notices>,
+    topics: Arc<Topics>,
     mut stop: crate::Stop,
 ) -> Result<(), Error> {
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    listener.listen_all(["log_tick", "log_hint"]).await?;
+    listener.listen_all(["log_tick", "log_hint", "log_topic"]).await?;
     // Whatever was said before this moment was missed.
     let _ = notices.ends.send(Ends::Unknown);
     notices.hint.notify_one();
+    topics.clear();
     loop {
         let next = tokio::select! {
             next = listener.try_recv() => next?,
@@ -123,6 +126,8 @@ pub(crate) async fn listen(
         };
         if notification.channel() == "log_hint" {
             notices.hint.notify_one();
+        } else if notification.channel() == "log_topic" {
+            topics.clear();
         } else if notification.process_id() != notices.own_backend.load(Ordering::Relaxed) {
             notices.foreign_tick.notify_one();
             let _ = notices.ends.send(Ends::parse(notification.payload()));

@@ -47,6 +47,11 @@ impl Topics {
         Ok(topic)
     }
 
+    /// Forgets what may have changed.
+    pub fn clear(&self) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Batches in publishing order within each partition. Records without a key and a
     /// partition share one partition a call, so that they share a batch.
     async fn batches<R: Borrow<NewRecord>>(
@@ -58,7 +63,12 @@ impl Topics {
         let mut open: HashMap<(i32, i32), usize> = HashMap::new();
         let sticky = self.sticky.fetch_add(1, Ordering::Relaxed) & i32::MAX;
         for record in records.iter().map(Borrow::borrow) {
-            let topic = self.get(conn, &record.topic).await?;
+            let mut topic = self.get(conn, &record.topic).await?;
+            if record.partition.is_some_and(|partition| partition >= topic.partitions) {
+                // It may have more by now than when it was met.
+                self.clear();
+                topic = self.get(conn, &record.topic).await?;
+            }
             let partition = match (record.partition, &record.key) {
                 (Some(partition), _) if partition < topic.partitions => partition,
                 (Some(partition), _) => {

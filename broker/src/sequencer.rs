@@ -36,7 +36,11 @@ pub(crate) async fn run(
     // A lost tick was seen by nobody: whoever acts on an offset commits durably after it.
     // That holds inside this cluster only.
     let mut conn = options.options([("synchronous_commit", "off")]).connect().await?;
-    let backend: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut conn).await?;
+    let (backend, at_home): (i32, bool) =
+        sqlx::query_as("select pg_backend_pid(), log.is_at_home()").fetch_one(&mut conn).await?;
+    if !at_home {
+        return Err(Error::Restored);
+    }
     notices.set_own_backend(backend as u32);
     let mut sequencer = Sequencer { conn, notices, lease: false, last_tick: None };
     tokio::select! {

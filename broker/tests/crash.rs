@@ -254,12 +254,15 @@ async fn a_crash_of_the_server_loses_and_doubles_nothing() {
 async fn a_claim_that_a_crash_took_back_commits_nothing() {
     let (mut server, log) = own_log().await;
     let mut session = log.session().await;
+    // Nothing flushes the claims: not the writer's turn, nor a page of WAL that is full.
     run(&mut session, "alter system set wal_writer_delay = '10s'").await;
+    run(&mut session, "alter system set full_page_writes = off").await;
     run(&mut session, "select pg_reload_conf()").await;
     effects(&log.pool).await;
     run(&mut session, "select log.create_topic('t', 1)").await;
     run(&mut session, "select log.subscribe('g', 't', 'earliest')").await;
     run(&mut session, "checkpoint").await;
+    run(&mut session, "select pg_switch_wal()").await;
 
     let append = |member: i32, after: i64, generation: i32| {
         format!(

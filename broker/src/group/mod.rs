@@ -1,17 +1,21 @@
 //! Consumer groups: who reads which partition, and how a record is handled exactly once.
 //!
 //! In reading order: [`assign`] is the rule by which members share partitions, [`session`]
-//! a member's connection, [`consumer`] the loop that joins, claims, fetches and hands out,
+//! a member's connection, [`member`] the loop that joins, claims, fetches and hands out,
 //! [`partition`] the actor that keeps one partition in order, [`worker`] what happens to a
-//! batch.
+//! batch, [`limits`] what slows it down, [`consumer`] the handle of it all.
 
 mod assign;
 mod consumer;
+pub(crate) mod dead_letter;
 mod handler;
+mod limits;
+mod member;
 mod partition;
 pub(crate) mod session;
 mod worker;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +51,39 @@ pub enum AfterRetries {
     DeadLetter,
     /// It is retried for ever, and its partition waits.
     Block,
+}
+
+/// What a group does that finds its next record deleted by retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BelowLogStart {
+    /// [`ConsumerGroup::start`] fails with [`Error::BelowLogStart`]; where it happens to a running
+    /// member the partition stops and the error is logged. Seek the group to go on.
+    Fail,
+    /// It goes on at the log start.
+    Earliest,
+    /// It goes on at the end.
+    Latest,
+}
+
+/// When so many records in a row were given up that the records are hardly to blame, but
+/// something that their handler needs: no more are diverted, and the subscription tries again
+/// less and less often until one succeeds. Counted in each member; a record that its handler
+/// [rejects](HandlerError::reject) does not count.
+#[derive(Debug, Clone, Copy)]
+pub struct Breaker {
+    /// How many in a row are diverted before it opens.
+    pub failures: u32,
+    /// The first pause; it doubles with each failure more, with jitter.
+    pub pause: Duration,
+    /// The longest pause.
+    pub max_pause: Duration,
+}
+
+impl Default for Breaker {
+    /// After 20 records, from 1 s to 60 s.
+    fn default() -> Self {
+        Breaker { failures: 20, pause: Duration::from_secs(1), max_pause: Duration::from_secs(60) }
+    }
 }
 
 /// How often and how fast a failing record is retried.
@@ -86,10 +123,20 @@ pub(crate) struct Spec {
     pub topics: Vec<Arc<str>>,
     pub handlers: Vec<Arc<dyn DynHandler>>,
     pub start: Start,
+    pub below_log_start: BelowLogStart,
     pub retry: Retry,
-    pub max_batch: u32,
+    pub breaker: Breaker,
+    max_batch: u32,
+    pub max_rate: Option<NonZeroU32>,
     pub max_in_flight: usize,
     pub session_timeout: Duration,
+}
+
+impl Spec {
+    /// No more at once than a second's worth.
+    pub fn max_batch(&self) -> u32 {
+        self.max_rate.map_or(self.max_batch, |rate| self.max_batch.min(rate.get()))
+    }
 }
 
 impl Broker {
@@ -103,8 +150,11 @@ impl Broker {
                 topics: Vec::new(),
                 handlers: Vec::new(),
                 start: Start::Earliest,
+                below_log_start: BelowLogStart::Fail,
                 retry: Retry::default(),
+                breaker: Breaker::default(),
                 max_batch: 500,
+                max_rate: None,
                 max_in_flight: 4,
                 session_timeout: Duration::from_secs(10),
             },
@@ -124,6 +174,25 @@ impl ConsumerGroup {
     /// Where the group begins in a topic that is new to it. Default: [`Start::Earliest`].
     pub fn start_at(mut self, start: Start) -> Self {
         self.spec.start = start;
+        self
+    }
+
+    /// What to do when retention was faster than this group. Default: [`BelowLogStart::Fail`].
+    pub fn below_log_start(mut self, then: BelowLogStart) -> Self {
+        self.spec.below_log_start = then;
+        self
+    }
+
+    /// When to stop diverting and wait instead.
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.spec.breaker = breaker;
+        self
+    }
+
+    /// The most records a second that this member handles of each topic. A handler then gets at
+    /// most a second's worth at once. Default: no limit.
+    pub fn max_rate(mut self, records_per_second: u32) -> Self {
+        self.spec.max_rate = NonZeroU32::new(records_per_second.max(1));
         self
     }
 

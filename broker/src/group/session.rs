@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::postgres::PgConnectOptions;
@@ -11,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use crate::Error;
 use crate::record::Batch;
 
-use super::Start;
+use super::{Spec, Start};
 
 /// Added to the subscription in a member's advisory lock; see
 /// `migrations/log/0004_consumer_group.sql`.
@@ -30,6 +29,8 @@ pub(crate) struct Subscribed {
     pub id: i32,
     pub topic: Arc<str>,
     pub topic_id: i32,
+    /// Which of the given topics this is, or whose dead letters come through it again.
+    pub of: usize,
 }
 
 /// One row of the group's progress.
@@ -38,7 +39,10 @@ pub(crate) struct Progress {
     pub slot: Slot,
     pub seq: i64,
     pub member: Option<i32>,
+    pub committed: i64,
+    pub start: i64,
     pub end: i64,
+    pub paused: bool,
 }
 
 /// A partition that a claim got.
@@ -50,6 +54,21 @@ pub(crate) struct Claimed {
     pub committed: i64,
 }
 
+/// Where a group's dead letters of a topic go.
+pub(crate) fn dead_letter_topic(topic: &str, group: &str) -> String {
+    format!("{topic}.{group}.dlq")
+}
+
+/// Through which they come back to that group.
+pub(crate) fn redrive_topic(topic: &str, group: &str) -> String {
+    format!("{topic}.{group}.redrive")
+}
+
+/// A topic that holds dead letters has none of its own.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    topic.ends_with(".dlq") || topic.ends_with(".redrive")
+}
+
 pub(crate) struct Session {
     conn: PgConnection,
     pub member: i32,
@@ -58,16 +77,12 @@ pub(crate) struct Session {
 
 impl Session {
     /// Joins the group. The server ends the session, and with it the membership, when it
-    /// hears nothing from it for `timeout`.
-    pub async fn open(
-        options: PgConnectOptions,
-        group: &str,
-        topics: &[Arc<str>],
-        start: Start,
-        timeout: Duration,
-    ) -> Result<Session, Error> {
+    /// hears nothing from it for the session time-out.
+    pub async fn open(options: PgConnectOptions, spec: &Spec) -> Result<Session, Error> {
+        let Spec { group, topics, .. } = spec;
+        let timeout = spec.session_timeout.as_millis().to_string();
         let options = options.options([
-            ("idle_session_timeout", timeout.as_millis().to_string().as_str()),
+            ("idle_session_timeout", timeout.as_str()),
             // A claim waits for whoever is appending to that partition; not for a stuck one.
             ("lock_timeout", "2s"),
             // Claims and releases: losing one in a crash frees the partition.
@@ -76,10 +91,16 @@ impl Session {
         let mut conn = options.connect().await?;
         let member = sqlx::query_scalar("select log.new_member()").fetch_one(&mut conn).await?;
         let mut subscribed = Vec::new();
-        for topic in topics {
+        // Beside each topic the one of its dead letters that are redriven, for this group alone.
+        let of_both = topics.iter().enumerate().flat_map(|(of, topic)| {
+            let redriven = (!is_internal(topic)).then(|| redrive_topic(topic, group).into());
+            std::iter::once((of, topic.clone(), spec.start))
+                .chain(redriven.map(|topic: Arc<str>| (of, topic, Start::Earliest)))
+        });
+        for (of, topic, start) in of_both {
             let row = sqlx::query("select subscription, topic_id from log.subscribe($1, $2, $3)")
-                .bind(group)
-                .bind(&**topic)
+                .bind(&**group)
+                .bind(&*topic)
                 .bind(start.as_str())
                 .fetch_one(&mut conn)
                 .await
@@ -92,7 +113,7 @@ impl Session {
                 .bind(member)
                 .execute(&mut conn)
                 .await?;
-            subscribed.push(Subscribed { id, topic: topic.clone(), topic_id: row.try_get(1)? });
+            subscribed.push(Subscribed { id, topic_id: row.try_get(1)?, topic, of });
         }
         Ok(Session { conn, member, subscribed })
     }
@@ -104,7 +125,8 @@ impl Session {
     /// The newest progress of every partition, and who is alive: (subscription, member).
     pub async fn look(&mut self) -> Result<(Vec<Progress>, HashSet<(i32, i32)>), Error> {
         let progress = sqlx::query(
-            "select subscription, partition, seq, member, upto from log.assignment($1)",
+            "select subscription, partition, seq, member, committed, start, upto, paused
+               from log.assignment($1)",
         )
         .bind(self.ids())
         .try_map(|row: sqlx::postgres::PgRow| {
@@ -112,7 +134,10 @@ impl Session {
                 slot: Slot { subscription: row.try_get(0)?, partition: row.try_get(1)? },
                 seq: row.try_get(2)?,
                 member: row.try_get(3)?,
-                end: row.try_get(4)?,
+                committed: row.try_get(4)?,
+                start: row.try_get(5)?,
+                end: row.try_get(6)?,
+                paused: row.try_get(7)?,
             })
         })
         .fetch_all(&mut self.conn)

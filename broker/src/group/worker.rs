@@ -5,19 +5,19 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
 use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::error::is_fenced;
 use crate::publish::NextProgress;
-use crate::record::NewRecord;
 use crate::supervise::backoff;
 use crate::{Broker, Error, Record, Transaction};
 
+use super::dead_letter;
 use super::handler::{DynHandler, HandlerError};
-use super::session::Slot;
+use super::limits::Limits;
+use super::session::{Slot, is_internal};
 use super::{AfterRetries, Retry};
 
 /// A partition's place in its group, and how its records are handled.
@@ -26,7 +26,10 @@ pub(crate) struct Worker {
     pub handler: Arc<dyn DynHandler>,
     pub group: Arc<str>,
     pub topic: Arc<str>,
+    /// The topic that the group subscribed to: another one where dead letters are redriven.
+    pub source: Arc<str>,
     pub retry: Retry,
+    pub limits: Arc<Limits>,
     pub in_flight: Arc<Semaphore>,
     pub slot: Slot,
     pub member: i32,
@@ -58,7 +61,10 @@ impl Worker {
         let mut server_failures = 0;
         while let Some(part) = rest.pop() {
             match self.attempt(part).await {
-                Ok(()) => server_failures = 0,
+                Ok(()) => {
+                    server_failures = 0;
+                    self.limits.succeeded();
+                }
                 Err(Failure::Lost) => return Err(Lost),
                 Err(Failure::Server(trouble)) => {
                     warn!(group = &*self.group, topic = &*self.topic, "will retry: {trouble}");
@@ -113,6 +119,7 @@ impl Worker {
 
     async fn once(&mut self, records: &[Record]) -> Result<(), Failure> {
         let Some(last) = records.last() else { return Ok(()) };
+        self.limits.records(records.len()).await;
         let in_flight = self.in_flight.clone();
         let _permit = in_flight.acquire().await.map_err(|_| Failure::Lost)?;
         let mut tx = self.broker.begin_here().await.map_err(Failure::from)?;
@@ -201,7 +208,18 @@ impl Worker {
         loop {
             let given_up = error.rejected || attempts >= self.retry.attempts;
             if given_up && self.diverts() {
-                return self.divert(record, &error, attempts).await;
+                let breaker = if error.rejected { None } else { self.limits.given_up() };
+                let Some(pause) = breaker else {
+                    return self.divert(record, &error, attempts).await;
+                };
+                warn!(
+                    group = &*self.group,
+                    topic = &*self.topic,
+                    partition = record.partition(),
+                    offset = record.offset(),
+                    "everything fails, so nothing is diverted for {pause:?}: {error}"
+                );
+                self.wait(pause).await?;
             }
             warn!(
                 group = &*self.group,
@@ -213,7 +231,10 @@ impl Worker {
             );
             self.pause(attempts - 1).await?;
             match self.attempt(std::slice::from_ref(record)).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.limits.succeeded();
+                    return Ok(());
+                }
                 Err(Failure::Lost) => return Err(Lost),
                 Err(Failure::Handler(next)) => {
                     error = next;
@@ -230,7 +251,7 @@ impl Worker {
     }
 
     fn diverts(&self) -> bool {
-        self.retry.then == AfterRetries::DeadLetter && !self.topic.ends_with(".dlq")
+        self.retry.then == AfterRetries::DeadLetter && !is_internal(&self.source)
     }
 
     /// Moves a record to the dead-letter topic, in one transaction with the progress.
@@ -240,7 +261,7 @@ impl Worker {
         error: &HandlerError,
         attempts: u32,
     ) -> Result<(), Lost> {
-        let dead = self.dead_letter(record, error, attempts);
+        let dead = dead_letter::of(record, &self.source, &self.group, error, attempts);
         warn!(
             group = &*self.group,
             topic = &*self.topic,
@@ -273,33 +294,12 @@ impl Worker {
         }
     }
 
-    fn dead_letter(&self, record: &Record, error: &HandlerError, attempts: u32) -> NewRecord {
-        let mut dead =
-            NewRecord::new(format!("{}.{}.dlq", self.topic, self.group), record.value_bytes());
-        if let Some(key) = record.key() {
-            dead = dead.key(key.to_vec());
-        }
-        // A record's own headers may fill all the room that headers have.
-        let room = 60_000 - 2_500;
-        if record.headers().map(|(name, value)| 3 + name.len() + value.len()).sum::<usize>() < room
-        {
-            for (name, value) in record.headers() {
-                dead = dead.header(name, value);
-            }
-        }
-        let why: String = error.to_string().chars().take(500).collect();
-        dead.header("dlq.topic", record.topic())
-            .header("dlq.partition", record.partition().to_string())
-            .header("dlq.offset", record.offset().to_string())
-            .header("dlq.group", &*self.group)
-            .header("dlq.error", why)
-            .header("dlq.attempts", attempts.to_string())
-            .header("dlq.at", Utc::now().to_rfc3339())
-    }
-
     /// Waits with backoff; a stop ends the wait and the work.
     async fn pause(&self, failures: u32) -> Result<(), Lost> {
-        let pause: Duration = backoff(failures, self.retry.pause, self.retry.max_pause);
+        self.wait(backoff(failures, self.retry.pause, self.retry.max_pause)).await
+    }
+
+    async fn wait(&self, pause: Duration) -> Result<(), Lost> {
         let mut stop = self.broker.stop();
         tokio::select! {
             () = tokio::time::sleep(pause) => Ok(()),

@@ -24,7 +24,7 @@ pub async fn prepare(tx: &mut Transaction<'_, Postgres>) -> sqlx::Result<()> {
                 count(*) filter (where f.type = 'InvoiceIssued') as invoiced,
                 count(*) filter (where f.type = 'CreditNoteIssued') as credited
            from orders.customer_order o
-           left join fact f on f.key = o.order_id::text and f.topic not like '%.dlq'
+           left join fact f on f.key = o.order_id::text and f.topic !~ '\\.(dlq|redrive)$'
           group by 1, 2",
         // The mails that an order is owed.
         "create temp table owed on commit drop as
@@ -67,7 +67,7 @@ pub const QUESTIONS: [(&str, &str); 17] = [
     (
         "every event was published once",
         "select format('event %s of type %s stands %s times in topic %s', id, type, count(*), min(topic))
-           from fact where topic not like '%.dlq' and id is not null group by id, type having count(*) > 1",
+           from fact where topic !~ '\\.(dlq|redrive)$' and id is not null group by id, type having count(*) > 1",
     ),
     (
         "every accepted order was published, and nothing else",
