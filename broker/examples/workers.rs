@@ -36,7 +36,10 @@ async fn shared(broker: &Broker, shares: &[usize]) -> Result<BTreeMap<String, us
     loop {
         let mut owned = BTreeMap::<String, usize>::new();
         for place in broker.places(Some("workers")).await? {
-            *owned.entry(place.process.unwrap_or_default()).or_default() += 1;
+            // A free partition has no process.
+            if let Some(process) = place.process {
+                *owned.entry(process).or_default() += 1;
+            }
         }
         if owned.values().copied().eq(shares.iter().copied()) {
             return Ok(owned);

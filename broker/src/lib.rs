@@ -15,6 +15,7 @@ mod publisher;
 mod record;
 mod sequencer;
 mod supervise;
+mod telemetry;
 
 pub use broadcast::Broadcast;
 pub use broker::{Broker, Options};

@@ -11,6 +11,7 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 
 use crate::record::{BatchBuilder, InvalidRecord, NewRecord};
+use crate::telemetry::Sending;
 use crate::{Broker, Error, partitioner};
 
 /// What one transaction may hold back for its commit.
@@ -192,12 +193,13 @@ pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
     outbox: Vec<NewRecord>,
     outbox_bytes: usize,
+    sending: Option<Sending>,
     broker: Broker,
 }
 
 impl Transaction {
     pub(crate) fn new(inner: sqlx::Transaction<'static, Postgres>, broker: Broker) -> Self {
-        Transaction { inner, outbox: Vec::new(), outbox_bytes: 0, broker }
+        Transaction { inner, outbox: Vec::new(), outbox_bytes: 0, sending: None, broker }
     }
 
     /// Publishes a record with this transaction.
@@ -220,10 +222,11 @@ impl Transaction {
         self.outbox.push(record);
     }
 
-    /// Inserts what was published, once everything else is done, and the group's progress.
-    pub(crate) async fn flush_with(&mut self, progress: NextProgress) -> Result<(), Error> {
+    /// Inserts what was published, once everything else is done, and a group's progress.
+    pub(crate) async fn flush(&mut self, progress: Option<NextProgress>) -> Result<(), Error> {
         let records = std::mem::take(&mut self.outbox);
-        self.broker.topics().insert(&mut self.inner, &records, Some(progress)).await
+        self.sending = (!records.is_empty()).then(|| Sending::begin(&records));
+        self.broker.topics().insert(&mut self.inner, &records, progress).await
     }
 
     /// Commits; the rows and the records are durable when this returns.
@@ -232,24 +235,20 @@ impl Transaction {
     /// [`Error::OutcomeUnknown`] where the connection broke during COMMIT; after any other
     /// error nothing was committed.
     pub async fn commit(mut self) -> Result<(), Error> {
-        let records = std::mem::take(&mut self.outbox);
-        self.broker.topics().insert(&mut self.inner, &records, None).await?;
-        self.commit_flushed(!records.is_empty()).await
+        self.flush(None).await?;
+        self.commit_flushed().await
     }
 
-    pub(crate) async fn commit_flushed(self, publishes: bool) -> Result<(), Error> {
-        self.inner.commit().await.map_err(|error| match error {
+    pub(crate) async fn commit_flushed(self) -> Result<(), Error> {
+        let committed = self.inner.commit().await.map_err(|error| match error {
             sqlx::Error::Database(_) => Error::Database(error),
             _ => Error::OutcomeUnknown(error),
-        })?;
-        if publishes {
+        });
+        if let Some(sending) = self.sending {
+            sending.end(committed.is_ok());
             self.broker.wake();
         }
-        Ok(())
-    }
-
-    pub(crate) fn publishes(&self) -> bool {
-        !self.outbox.is_empty()
+        committed
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::error;
 use crate::notices::Notices;
 use crate::publish::Topics;
 use crate::record::NewRecord;
+use crate::telemetry::Sending;
 use crate::{Error, record};
 
 /// What may wait in this actor; `publish` waits for room.
@@ -92,7 +93,10 @@ impl Handler<Publish> for Publisher {
 /// call's fault is not another's.
 async fn write(pool: PgPool, topics: Arc<Topics>, mut calls: Vec<Publish>) {
     let all: Vec<&NewRecord> = calls.iter().flat_map(|call| &call.records).collect();
-    match insert(&pool, &topics, &all).await {
+    let sending = Sending::begin(&all);
+    let inserted = insert(&pool, &topics, &all).await;
+    sending.end(inserted.is_ok());
+    match inserted {
         Err(refusal) if !refusal.is_transient() && calls.len() > 1 => {
             for call in calls {
                 let result = insert(&pool, &topics, &call.records).await;
