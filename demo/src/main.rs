@@ -8,6 +8,8 @@
 
 mod bench;
 mod client;
+#[cfg(test)]
+mod containers;
 mod database;
 mod load;
 mod migrate;
