@@ -102,7 +102,8 @@ fn compose_gives_every_service_its_settings() {
         }
         let login = format!("DATABASE_URL: postgres://{0}@postgres/waybill\n", service.role);
         assert!(block.contains(&login), "{} logs in as another", service.name);
-        let password = |options: &str| format!("password-{0}:/run/secrets/{0}{options}", service.role);
+        let password =
+            |options: &str| format!("password-{0}:/run/secrets/{0}{options}", service.role);
         assert!(block.contains(&format!("volumes: [\"{}\"]", password(":ro"))), "{}", service.name);
         assert!(compose_block("passwords").contains(&password("\"")), "{}", service.name);
         let listens = format!("ENV HTTP_ADDR=0.0.0.0:{}\nEXPOSE {0}\n", service.port);

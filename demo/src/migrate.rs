@@ -38,6 +38,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn passwords(folder: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
     services::descriptors()
-        .map(|service| Ok((service.role, read_password(&folder.join(service.role).join("password"))?)))
+        .map(|service| {
+            Ok((service.role, read_password(&folder.join(service.role).join("password"))?))
+        })
         .collect()
 }
