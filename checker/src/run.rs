@@ -23,7 +23,7 @@ const DRAIN: Duration = Duration::from_secs(180);
 pub enum Preset {
     /// Two minutes: 40,000 acknowledged records and 24 faults, every kind at least twice.
     Short,
-    /// 100,000 acknowledged records and 40 faults.
+    /// 100,000 acknowledged records and 60 faults.
     Long,
 }
 
@@ -76,7 +76,7 @@ impl RunOptions {
     fn faults(&self) -> usize {
         self.faults.unwrap_or(match self.preset {
             Preset::Short => 24,
-            Preset::Long => 40,
+            Preset::Long => 60,
         })
     }
 

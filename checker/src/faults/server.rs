@@ -7,10 +7,29 @@ use private_postgres::Signal;
 use sqlx::{Connection, PgConnection};
 
 use super::{Planned, Seen, Stage};
+use crate::actors::Role;
 use crate::database::patiently;
 
-/// Stopped in immediate mode: no session ends in peace, nothing is written.
+/// Stopped in immediate mode: no session ends in peace, nothing is written. If it can be, while a
+/// producer's commit waits for the disk: its WAL is then with the operating system, so recovery
+/// finds it committed, and nobody was told.
 pub(super) async fn crash(stage: &mut Stage) -> Seen {
+    let producers = stage.cast.living(Role::Producer).into_iter();
+    let names: Vec<String> = producers.map(|at| stage.cast.actors[at].name.clone()).collect();
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut committing: i64 = 0;
+    while committing == 0 && Instant::now() < until {
+        committing = patiently(|| {
+            sqlx::query_scalar(
+                "select count(*) from pg_stat_activity
+                  where datname = current_database() and application_name = any ($1)
+                    and wait_event in ('WALSync', 'WalSync')",
+            )
+            .bind(&names)
+            .fetch_one(&stage.pool)
+        })
+        .await?;
+    }
     let old = stage.server.pid();
     stage.server.signal(Signal::Quit)?;
     tokio::time::timeout(Duration::from_secs(30), stage.server.wait())
@@ -21,7 +40,7 @@ pub(super) async fn crash(stage: &mut Stage) -> Seen {
     if new == old {
         bail!("the postmaster is the same process as before");
     }
-    Ok(format!("the postmaster was {old} and is {new}"))
+    Ok(format!("the postmaster was {old} and is {new}; {committing} producers were committing"))
 }
 
 /// Up to three sessions, at work or not.
