@@ -13,9 +13,8 @@ use crate::analysis::{Effect, Final, Kind, Logged, analyse};
 use crate::collect::{Call, History};
 use crate::history::{How, Outcome};
 
-/// Within seconds, or something is wrong with the check.
-const PATIENCE: Duration = Duration::from_secs(15);
-const WRITERS: u64 = 8;
+/// Transactions of a writer in a round.
+const TRANSACTIONS: u64 = 50;
 
 /// A consumer's own cursor over an outbox.
 #[derive(Debug, Clone, Copy)]
@@ -25,15 +24,17 @@ pub struct Canary {
     condition: &'static str,
     /// As in every outbox: the xid comes with the order's row, the id with the record.
     xid_first: bool,
+    writers: u64,
 }
 
 /// Both of them.
 pub const CANARIES: [Canary; 2] = [
-    Canary { name: "id > last", condition: "", xid_first: false },
+    Canary { name: "id > last", condition: "", xid_first: false, writers: 8 },
     Canary {
         name: "id > last and xid < pg_snapshot_xmin(…)",
         condition: "and xid < pg_snapshot_xmin(pg_current_snapshot())",
         xid_first: true,
+        writers: 8,
     },
 ];
 
@@ -54,8 +55,14 @@ impl Canary {
     /// Runs it until the analysis flags it.
     ///
     /// # Errors
-    /// Where the analysis does not.
-    pub async fn fly(self, pool: &PgPool, url: &str, seed: u64) -> anyhow::Result<Flagged> {
+    /// Where the analysis does not within `patience`.
+    pub async fn fly(
+        self,
+        pool: &PgPool,
+        url: &str,
+        seed: u64,
+        patience: Duration,
+    ) -> anyhow::Result<Flagged> {
         let began = Instant::now();
         sqlx::raw_sql(
             "drop table if exists outbox;
@@ -82,14 +89,14 @@ impl Canary {
                 let (after, of) = (began.elapsed(), end.log.len());
                 return Ok(Flagged { name: self.name, after, lost, of });
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > patience {
                 break;
             }
         }
         bail!(
             "the canary {:?} was not flagged within {} s: this checker finds nothing",
             self.name,
-            PATIENCE.as_secs()
+            patience.as_secs()
         )
     }
 
@@ -104,7 +111,7 @@ impl Canary {
         last: &mut i64,
     ) -> anyhow::Result<()> {
         let mut writers = JoinSet::new();
-        for writer in 0..WRITERS {
+        for writer in 0..self.writers {
             let session = PgConnection::connect(url).await?;
             let rng = StdRng::seed_from_u64(seed ^ (writer << 32));
             writers.spawn(write(session, rng, self.xid_first, format!("{round}.{writer}")));
@@ -146,7 +153,7 @@ async fn write(
     name: String,
 ) -> anyhow::Result<Vec<Call>> {
     let mut calls = Vec::new();
-    for n in 0..50 {
+    for n in 0..TRANSACTIONS {
         let value = format!("{name}.{n}");
         let mut tx = session.begin().await?;
         if xid_first {
@@ -170,4 +177,23 @@ async fn write(
     }
     session.close().await?;
     Ok(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use private_postgres::TestServer;
+
+    /// With one writer ids are committed in their order: nothing to flag.
+    #[tokio::test]
+    async fn a_canary_that_loses_nothing_fails_the_run() {
+        let server = TestServer::shared("empty", async |_| Ok(())).await;
+        let url = server.database().await;
+        let pool = PgPool::connect(&url).await.unwrap();
+        let sound = Canary { writers: 1, ..CANARIES[0] };
+        let error = sound.fly(&pool, &url, 1, Duration::from_secs(1)).await.unwrap_err();
+        assert!(error.to_string().contains("this checker finds nothing"), "{error}");
+        let flagged = CANARIES[0].fly(&pool, &url, 1, Duration::from_secs(30)).await.unwrap();
+        assert!(flagged.lost > 0 && flagged.lost < flagged.of, "{flagged}");
+    }
 }

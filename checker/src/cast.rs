@@ -163,7 +163,8 @@ impl Cast {
         for at in living {
             let Some(mut guard) = self.actors[at].guard.take() else { continue };
             let status = guard.stop().await?;
-            if !status.success() {
+            // 143: it had only just begun, and did not listen to SIGTERM yet.
+            if !status.success() && status.code() != Some(143) {
                 let name = &self.actors[at].name;
                 self.unexpected.push(format!("{name} was asked to end and did not: {status}"));
             }

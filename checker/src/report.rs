@@ -213,3 +213,41 @@ impl fmt::Display for Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let done = Inflicted { fault: Fault::CrashPostgres, seen: Ok("seen".into()) };
+        Report {
+            seed: 1,
+            took: Duration::from_secs(1),
+            canaries: Vec::new(),
+            planned: vec![Fault::CrashPostgres],
+            inflicted: vec![done],
+            counts: Counts::default(),
+            trouble: Vec::new(),
+            anomalies: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_exit_code_says_what_a_run_is_worth() {
+        assert_eq!(report().exit_code(), 0);
+        let planned = vec![Fault::CrashPostgres, Fault::KillMember];
+        let blind = Report { planned, ..report() };
+        assert_eq!((blind.exit_code(), blind.never_happened()), (2, vec![Fault::KillMember]));
+        let not_done = Inflicted { fault: Fault::CrashPostgres, seen: Err("not done".into()) };
+        assert_eq!(Report { inflicted: vec![not_done], ..report() }.exit_code(), 2);
+        assert_eq!(Report { trouble: vec!["m1 hangs".into()], ..report() }.exit_code(), 1);
+    }
+
+    #[test]
+    fn an_anomaly_is_told_with_its_records() {
+        let anomaly = Anomaly { kind: Kind::LostWrite, what: "p1.1.0.7 was acknowledged".into() };
+        let wrong = Report { anomalies: vec![anomaly], ..report() };
+        assert_eq!((wrong.exit_code(), &wrong.json()["exit_code"]), (1, &json!(1)));
+        assert!(wrong.to_string().contains("lost write                  1\n    p1.1.0.7 was"));
+    }
+}

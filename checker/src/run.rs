@@ -18,6 +18,9 @@ use crate::report::{Counts, Inflicted, Report};
 /// How long the group may take for what is left when nobody sends any more.
 const DRAIN: Duration = Duration::from_secs(180);
 
+/// Within seconds, or something is wrong with the analysis.
+const CANARY_PATIENCE: Duration = Duration::from_secs(15);
+
 /// How long and how hard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Preset {
@@ -57,7 +60,8 @@ pub struct RunOptions {
     /// Records a second of all producers together, as long as nothing breaks.
     #[arg(long, default_value_t = 900.0)]
     pub rate: f64,
-    /// Keeps the histories in this folder, which must not exist yet.
+    /// Keeps the histories in this folder, which must not exist yet. Those of a run that found
+    /// something are kept anyhow.
     #[arg(long)]
     pub keep: Option<PathBuf>,
     /// Says it as JSON, for machines; progress goes to standard error.
@@ -101,15 +105,32 @@ pub async fn run(options: &RunOptions) -> anyhow::Result<Report> {
         format!("the folder {} cannot be made: name one that does not exist", folder.display())
     })?;
     let data = reachable_data_dir(&scratch("data").join("data"))?;
-    let report = within(options, seed, &folder, &data).await;
-    // Its neighbours are the server's password and log.
-    let own = data.parent().unwrap_or(&data);
-    for (folder, keep) in [(own, false), (folder.as_path(), options.keep.is_some())] {
-        if !keep && let Err(error) = std::fs::remove_dir_all(folder) {
-            say(&format!("{} was left behind: {error}", folder.display()));
-        }
+    let report = tokio::select! {
+        report = within(options, seed, &folder, &data) => report,
+        interrupt = tokio::signal::ctrl_c() => Err(match interrupt {
+            Ok(()) => anyhow::anyhow!("interrupted"),
+            Err(error) => error.into(),
+        }),
+    };
+    // Beside the data lie the server's password and its log.
+    remove(data.parent().unwrap_or(&data)).await;
+    match report.as_ref().is_ok_and(|report| report.exit_code() == 0) && options.keep.is_none() {
+        true => remove(&folder).await,
+        false => say(&format!("the histories are in {}", folder.display())),
     }
     report
+}
+
+/// The server may still be writing its last words.
+async fn remove(folder: &Path) {
+    for _ in 0..50 {
+        match std::fs::remove_dir_all(folder) {
+            Ok(()) => return,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    say(&format!("{} could not be removed", folder.display()));
 }
 
 async fn within(
@@ -124,7 +145,7 @@ async fn within(
     let url = database::url(&server);
     let mut canaries = Vec::new();
     for canary in CANARIES {
-        let flagged = canary.fly(&pool, &url, seed).await?;
+        let flagged = canary.fly(&pool, &url, seed, CANARY_PATIENCE).await?;
         say(&format!("{flagged}"));
         canaries.push(flagged);
     }
@@ -154,6 +175,7 @@ async fn within(
 
     say("reading the log and the effects");
     let end = database::read_final(&stage.pool).await?;
+    std::fs::write(folder.join("final.json"), serde_json::to_vec(&end)?)?;
     let history = std::mem::take(&mut stage.cast.collector.history);
     let anomalies = analyse(&history, &end);
     let report = Report {

@@ -11,11 +11,13 @@ mod writes;
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use crate::collect::{Call, History};
 use crate::history::{How, Outcome};
 
 /// What the database holds once all is quiet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Final {
     /// The log, as `log.record` shows it.
     pub log: Vec<Logged>,
@@ -30,7 +32,7 @@ pub struct Final {
 }
 
 /// A record of the log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Logged {
     /// The partition.
     pub partition: i32,
@@ -41,7 +43,7 @@ pub struct Logged {
 }
 
 /// A row that a handler wrote.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Effect {
     /// Who wrote it.
     pub process: String,
