@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 // In the order to read it.
+mod options;
 mod run;
 
 mod actors;
@@ -16,7 +17,8 @@ mod analysis;
 mod canary;
 mod report;
 
-pub use run::{Preset, RunOptions, run};
+pub use options::{Preset, RunOptions};
+pub use run::run;
 
 pub use actors::{ActorOptions, Role, act};
 pub use faults::{Fault, Planned, plan};
@@ -26,4 +28,4 @@ pub use history::{How, Outcome};
 
 pub use analysis::{Anomaly, Effect, Final, Kind, Logged, analyse};
 pub use canary::{CANARIES, Canary, Flagged};
-pub use report::{Counts, Inflicted, Report};
+pub use report::{Counts, Inflicted, Report, Stuck};

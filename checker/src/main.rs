@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use broker_checker::{ActorOptions, RunOptions, act, run};
+use broker_checker::{ActorOptions, RunOptions, Stuck, act, run};
 use clap::Parser;
 
 /// Breaks the broker at random and looks for what must not be.
@@ -27,6 +27,10 @@ async fn main() -> ExitCode {
                     false => print!("{report}"),
                 }
                 ExitCode::from(report.exit_code())
+            }
+            Err(error) if error.is::<Stuck>() => {
+                eprintln!("SOMETHING IS WRONG: {error:#}");
+                ExitCode::from(1)
             }
             Err(error) => {
                 eprintln!("this run proves nothing: {error:#}");

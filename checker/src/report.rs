@@ -15,6 +15,18 @@ use crate::history::{How, Outcome};
 /// So many of each kind of anomaly are shown.
 const SHOWN: usize = 5;
 
+/// The system did not go on when it should have: no fault that was not done, but one found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck(pub String);
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stuck: {}", self.0)
+    }
+}
+
+impl std::error::Error for Stuck {}
+
 /// A fault of the schedule and what became of it.
 #[derive(Debug, Clone)]
 pub struct Inflicted {

@@ -12,85 +12,15 @@ use crate::canary::CANARIES;
 use crate::cast::Cast;
 use crate::collect::Collector;
 use crate::database;
-use crate::faults::{Fault, Stage, plan};
-use crate::report::{Counts, Inflicted, Report};
+use crate::faults::{Stage, plan};
+use crate::options::RunOptions;
+use crate::report::{Counts, Inflicted, Report, Stuck};
 
 /// How long the group may take for what is left when nobody sends any more.
 const DRAIN: Duration = Duration::from_secs(180);
 
 /// Within seconds, or something is wrong with the analysis.
 const CANARY_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How long and how hard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Preset {
-    /// Two minutes: 40,000 acknowledged records and 24 faults, every kind at least twice.
-    Short,
-    /// 100,000 acknowledged records and 60 faults.
-    Long,
-}
-
-/// What a run is to be.
-#[derive(Debug, Clone, clap::Args)]
-pub struct RunOptions {
-    /// What the other settings are where they are not given.
-    #[arg(value_enum, default_value = "short")]
-    pub preset: Preset,
-    /// Repeats the schedule of a run that printed this.
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// How many records are to be acknowledged at least.
-    #[arg(long)]
-    pub records: Option<usize>,
-    /// How many faults.
-    #[arg(long)]
-    pub faults: Option<usize>,
-    /// Only these kinds, separated by commas.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub kinds: Vec<Fault>,
-    /// Processes that send.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
-    pub producers: u32,
-    /// Processes in the group: at least two, or nobody could take over.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=20))]
-    pub members: u32,
-    /// Partitions of the topic.
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub partitions: u32,
-    /// Records a second of all producers together, as long as nothing breaks.
-    #[arg(long, default_value_t = 900.0)]
-    pub rate: f64,
-    /// Keeps the histories in this folder, which must not exist yet. Those of a run that found
-    /// something are kept anyhow.
-    #[arg(long)]
-    pub keep: Option<PathBuf>,
-    /// Says it as JSON, for machines; progress goes to standard error.
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl RunOptions {
-    fn records(&self) -> usize {
-        self.records.unwrap_or(match self.preset {
-            Preset::Short => 40_000,
-            Preset::Long => 100_000,
-        })
-    }
-
-    fn faults(&self) -> usize {
-        self.faults.unwrap_or(match self.preset {
-            Preset::Short => 24,
-            Preset::Long => 60,
-        })
-    }
-
-    fn kinds(&self) -> Vec<Fault> {
-        match self.kinds.is_empty() {
-            true => Fault::ALL.to_vec(),
-            false => self.kinds.clone(),
-        }
-    }
-}
 
 /// Runs it. Whether the log is right and whether the checker can be trusted is in the report.
 ///
@@ -170,8 +100,9 @@ async fn within(
             stage.cast.add(role, format!("{letter}{n}"))?;
         }
     }
-    let inflicted = break_things(&mut stage, options, seed).await?;
-    let trouble = quiet(&mut stage).await?;
+    let (inflicted, mut trouble) = break_things(&mut stage, options, seed).await?;
+    trouble.extend(quiet(&mut stage).await?);
+    trouble.append(&mut stage.cast.unexpected);
 
     say("reading the log and the effects");
     let end = database::read_final(&stage.pool).await?;
@@ -185,7 +116,7 @@ async fn within(
         planned: options.kinds(),
         inflicted,
         counts: Counts::new(&history, &end, stage.cast.collector.acknowledged),
-        trouble: trouble.into_iter().chain(std::mem::take(&mut stage.cast.unexpected)).collect(),
+        trouble,
         anomalies,
     };
     stage.pool.close().await;
@@ -198,11 +129,12 @@ async fn break_things(
     stage: &mut Stage,
     options: &RunOptions,
     seed: u64,
-) -> anyhow::Result<Vec<Inflicted>> {
+) -> anyhow::Result<(Vec<Inflicted>, Vec<String>)> {
     let schedule = plan(seed, options.faults(), &options.kinds());
-    let mut inflicted = Vec::new();
+    let (mut inflicted, mut trouble) = (Vec::new(), Vec::new());
     // Something to break.
     enough(stage, 100).await?;
+    let stuck = |error: &anyhow::Error| error.downcast_ref::<Stuck>().map(Stuck::to_string);
     for (n, planned) in schedule.iter().enumerate() {
         stage.rest(planned.after).await?;
         let seen = stage.inflict(planned).await;
@@ -213,6 +145,7 @@ async fn break_things(
             Ok(seen) => say(&format!("{head} {seen} ({acknowledged} records)")),
             Err(error) => say(&format!("{head} NOT DONE: {error:#}")),
         }
+        trouble.extend(seen.as_ref().err().and_then(stuck));
         let seen = seen.map_err(|error| format!("{error:#}"));
         inflicted.push(Inflicted { fault: planned.fault, seen });
     }
@@ -220,7 +153,7 @@ async fn break_things(
         say(&held.await??);
     }
     enough(stage, options.records()).await?;
-    Ok(inflicted)
+    Ok((inflicted, trouble))
 }
 
 /// Waits until so many records are acknowledged.
@@ -233,7 +166,9 @@ async fn enough(stage: &mut Stage, records: usize) -> anyhow::Result<()> {
             last = (acknowledged, Instant::now());
         }
         if last.1.elapsed() > Duration::from_secs(60) {
-            anyhow::bail!("no record was acknowledged for a minute; there were {acknowledged}");
+            anyhow::bail!(Stuck(format!(
+                "no record was acknowledged for a minute, {acknowledged} before"
+            )));
         }
     }
     Ok(())
@@ -271,9 +206,10 @@ async fn quiet(stage: &mut Stage) -> anyhow::Result<Vec<String>> {
     Ok(trouble)
 }
 
-/// Of this process alone.
+/// A name that no run before has left behind.
 fn scratch(what: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("broker-checker-{}-{what}", std::process::id()))
+    let number: u32 = rand::random();
+    std::env::temp_dir().join(format!("broker-checker-{what}-{number:08x}"))
 }
 
 fn say(line: &str) {

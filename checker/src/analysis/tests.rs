@@ -143,6 +143,15 @@ fn aborted_read_by_a_reader_alone_and_in_an_earlier_life() {
 }
 
 #[test]
+fn what_the_log_must_not_hold_is_found_though_nobody_saw_it() {
+    for (value, kind) in [("x1", Kind::AbortedRead), ("q1", Kind::Phantom)] {
+        let mut story = story();
+        story.end.log.push(Logged { partition: 0, offset: 4, value: value.into() });
+        assert_eq!(story.kinds(), [kind, Kind::Unseen]);
+    }
+}
+
+#[test]
 fn torn_write_of_half_a_call() {
     let mut story = story();
     story.forget("c2");

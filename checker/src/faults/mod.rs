@@ -17,6 +17,7 @@ pub use plan::{Fault, Planned, plan};
 use crate::actors::Role;
 use crate::cast::Cast;
 use crate::database::patiently;
+use crate::report::Stuck;
 
 /// All that faults are done to.
 pub(crate) struct Stage {
@@ -84,6 +85,6 @@ impl Stage {
         };
         tokio::time::timeout(Duration::from_secs(20), sequenced)
             .await
-            .context("nobody sequenced the log for 20 seconds")?
+            .map_err(|_| Stuck("nobody sequenced the log for 20 seconds".to_owned()))?
     }
 }

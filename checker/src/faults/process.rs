@@ -8,6 +8,7 @@ use private_postgres::Signal;
 use super::{Planned, Seen, Stage};
 use crate::actors::Role;
 use crate::database::patiently;
+use crate::report::Stuck;
 
 /// The advisory lock of the one that sequences, as the broker has it.
 const LEASE: i64 = 0x4c4f_4700;
@@ -66,7 +67,8 @@ async fn goes_on(stage: &mut Stage, at: usize) -> anyhow::Result<()> {
     let until = Instant::now() + Duration::from_secs(40);
     while stage.cast.collect(at)? == lines {
         if Instant::now() > until {
-            bail!("{} did nothing more after SIGCONT", stage.cast.actors[at].name);
+            let name = &stage.cast.actors[at].name;
+            bail!(Stuck(format!("{name} did nothing more after SIGCONT")));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -9,6 +9,7 @@ use sqlx::AssertSqlSafe;
 use super::{Planned, Seen, Stage};
 use crate::actors::Role;
 use crate::database::patiently;
+use crate::report::Stuck;
 
 /// A session's time-out is 3 seconds, a heartbeat one, and a claim takes its turn.
 const TAKE_OVER: Duration = Duration::from_secs(30);
@@ -114,7 +115,9 @@ async fn until_taken_over(stage: &Stage, member: i32, hold: Duration) -> anyhow:
         match left {
             0 if began.elapsed() >= hold => return Ok(()),
             1.. if began.elapsed() > TAKE_OVER => {
-                bail!("{left} partitions of a member that stood still for 30 s were not taken over")
+                bail!(Stuck(format!(
+                    "{left} partitions of a member that hung for 30 s were not taken over"
+                )))
             }
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -134,7 +137,7 @@ async fn fate(stage: &Stage, xid: &str) -> anyhow::Result<String> {
             return Ok(status);
         }
         if Instant::now() > until {
-            bail!("transaction {xid} of a member that went on has not ended for 90 s");
+            bail!(Stuck(format!("transaction {xid} of a member that went on does not end")));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
