@@ -7,7 +7,7 @@ use crate::faults::Fault;
 /// How long and how hard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Preset {
-    /// Two minutes: 40,000 acknowledged records and 24 faults, every kind at least twice.
+    /// Two minutes: 50,000 acknowledged records and 30 faults, every kind three times.
     Short,
     /// 100,000 acknowledged records and 60 faults.
     Long,
@@ -55,14 +55,14 @@ pub struct RunOptions {
 impl RunOptions {
     pub(crate) fn records(&self) -> usize {
         self.records.unwrap_or(match self.preset {
-            Preset::Short => 40_000,
+            Preset::Short => 50_000,
             Preset::Long => 100_000,
         })
     }
 
     pub(crate) fn faults(&self) -> usize {
         self.faults.unwrap_or(match self.preset {
-            Preset::Short => 24,
+            Preset::Short => 30,
             Preset::Long => 60,
         })
     }
