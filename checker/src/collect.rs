@@ -1,6 +1,6 @@
 //! Reads the histories of all processes into one, while they are still being written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -57,6 +57,8 @@ pub(crate) struct Collector {
     pub acknowledged: usize,
     /// For the newest session of a reader: the next offset of each partition.
     pub read_to: BTreeMap<i32, i64>,
+    /// Transactions that handlers chose to fail.
+    pub failing: HashSet<String>,
     newest_session: String,
     files: HashMap<PathBuf, Tail>,
 }
@@ -100,7 +102,12 @@ impl Collector {
     fn take(&mut self, Stamped { at, line }: Stamped, process: &str, tail: &mut Tail) {
         match line {
             Line::Start { .. } => {}
-            Line::Handle { .. } => self.history.handled += 1,
+            Line::Handle { xid, fails, .. } => {
+                self.history.handled += 1;
+                if fails {
+                    self.failing.insert(xid);
+                }
+            }
             Line::Invoke { op, how, records } => {
                 tail.open.insert(op, self.history.calls.len());
                 self.history.calls.push(Call {

@@ -61,6 +61,8 @@ pub(crate) enum Line {
         partition: i32,
         first: i64,
         count: usize,
+        /// It will come to nothing, by the handler's own choice.
+        fails: bool,
     },
     /// A reader was given records, offset and value, of one partition. `life` is the server's,
     /// where it was the same before the call and after it.

@@ -66,6 +66,10 @@ impl Handler for Shared {
             .collect::<Result<Vec<_>, HandlerError>>()?;
         let offsets: Vec<i64> = records.iter().map(|record| record.offset() as i64).collect();
         let echoes: Vec<bool> = values.iter().map(|value| value.ends_with('0')).collect();
+        let (work, fails) = {
+            let mut rng = self.0.rng.lock().unwrap_or_else(PoisonError::into_inner);
+            (rng.random_range(0..20), rng.random_bool(0.02))
+        };
         let xid: String = sqlx::query_scalar(WRITE)
             .bind(&self.0.process)
             .bind(records[0].partition())
@@ -81,6 +85,7 @@ impl Handler for Shared {
                 partition: records[0].partition(),
                 first: offsets[0],
                 count: records.len(),
+                fails,
             })
             // The broker would take an error or a panic for a bad record's.
             .unwrap_or_else(|error| {
@@ -92,10 +97,6 @@ impl Handler for Shared {
         {
             tx.publish(NewRecord::new(ECHO, value))?;
         }
-        let (work, fails) = {
-            let mut rng = self.0.rng.lock().unwrap_or_else(PoisonError::into_inner);
-            (rng.random_range(0..20), rng.random_bool(0.02))
-        };
         tokio::time::sleep(Duration::from_millis(work)).await;
         match fails {
             // The records are to blame, as far as the broker knows: it looks for the bad one.

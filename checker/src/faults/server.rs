@@ -40,7 +40,7 @@ pub(super) async fn crash(stage: &mut Stage) -> Seen {
     if new == old {
         bail!("the postmaster is the same process as before");
     }
-    Ok(format!("the postmaster was {old} and is {new}; {committing} producers were committing"))
+    Ok(format!("the postmaster was {old} and is {new}; producers committing: {committing}"))
 }
 
 /// Up to three sessions, at work or not.
@@ -64,7 +64,7 @@ pub(super) async fn terminate(stage: &mut Stage, planned: &Planned) -> Seen {
     if ended.is_empty() {
         bail!("there was no session to end");
     }
-    Ok(format!("{} sessions ended, of {}", ended.len(), ended.join(", ")))
+    Ok(format!("{} ended: {}", ended.len(), ended.join(", ")))
 }
 
 /// A session that the server shows in its COMMIT, or flushing what a statement that commits by
