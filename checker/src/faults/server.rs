@@ -46,13 +46,16 @@ pub(super) async fn crash(stage: &mut Stage) -> Seen {
 /// Up to three sessions, at work or not.
 pub(super) async fn terminate(stage: &mut Stage, planned: &Planned) -> Seen {
     let names = stage.cast.names();
-    let (count, skip) = (1 + planned.pick % 3, planned.pick % 20);
+    let (count, skip) = (1 + planned.pick % 3, planned.pick);
     let ended: Vec<Option<String>> = patiently(|| {
         sqlx::query_scalar(
-            "select case when pg_terminate_backend(pid) then application_name end from (
-                select pid, application_name from pg_stat_activity
-                 where datname = current_database() and application_name = any ($1)
-                 order by (xact_start is null), application_name, pid offset $2 limit $3) victim",
+            "with session as (
+                select pid, application_name, count(*) over () as count,
+                       row_number() over (order by xact_start is null, application_name, pid) as n
+                  from pg_stat_activity
+                 where datname = current_database() and application_name = any ($1))
+             select case when pg_terminate_backend(pid) then application_name end from (
+                select * from session where n > $2 % count order by n limit $3) victim",
         )
         .bind(&names)
         .bind(skip as i64)
