@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::group::Start;
 use crate::group::session::fetch;
 use crate::notices::Ends;
+use crate::record::InvalidRecord;
 use crate::{Broker, Error, Record};
 
 const FETCH_RECORDS: i32 = 1000;
@@ -41,13 +42,7 @@ impl Broker {
     /// [`Error::UnknownTopic`] where a topic is missing, [`Error::Database`] where the
     /// database cannot be reached.
     pub async fn broadcast(&self, topics: &[&str], start: Start) -> Result<Broadcast, Error> {
-        let mut reader = Broadcast {
-            broker: self.clone(),
-            ticks: self.notices().subscribe(),
-            topics: BTreeMap::new(),
-            positions: BTreeMap::new(),
-            look: true,
-        };
+        let mut reader = Broadcast::new(self);
         let mut tx = self.begin().await?;
         for name in topics {
             let topic = self.topics().get(&mut tx, name).await?;
@@ -65,9 +60,48 @@ impl Broker {
         }
         Ok(reader)
     }
+
+    /// Reads these partitions, of any topics, each from an offset on. An offset that is not
+    /// kept any more counts as the log start; [`offsets`](Broker::offsets) finds one by time.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Broker::broadcast); [`InvalidRecord::Partition`] for a partition that
+    /// there is not.
+    pub async fn broadcast_from(&self, places: &[(&str, i32, u64)]) -> Result<Broadcast, Error> {
+        let mut reader = Broadcast::new(self);
+        let mut tx = self.begin().await?;
+        for (name, partition, offset) in places {
+            let topic = self.topics().get(&mut tx, name).await?;
+            if !(0..topic.partitions).contains(partition) {
+                let (topic_name, last) = ((*name).to_owned(), topic.partitions - 1);
+                return Err(InvalidRecord::Partition {
+                    topic: topic_name,
+                    partition: *partition,
+                    last,
+                }
+                .into());
+            }
+            reader.topics.insert(topic.id, (*name).into());
+            let next = i64::try_from(*offset).unwrap_or(i64::MAX);
+            reader.positions.insert((topic.id, *partition), Position { next, end: 0 });
+        }
+        drop(tx);
+        reader.find_ends().await?;
+        Ok(reader)
+    }
 }
 
 impl Broadcast {
+    fn new(broker: &Broker) -> Broadcast {
+        Broadcast {
+            broker: broker.clone(),
+            ticks: broker.notices().subscribe(),
+            topics: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            look: true,
+        }
+    }
+
     /// The next records, at least one, in offset order within each partition.
     ///
     /// # Errors
@@ -107,16 +141,19 @@ impl Broadcast {
     async fn find_ends(&mut self) -> Result<(), Error> {
         let (topics, partitions): (Vec<i32>, Vec<i32>) = self.positions.keys().copied().unzip();
         let mut tx = self.broker.begin().await?;
-        let ends: Vec<(i32, i32, i64)> = sqlx::query_as(
-            "select w.topic, w.partition, log.partition_end(w.topic, w.partition)
+        let ends: Vec<(i32, i32, i64, i64)> = sqlx::query_as(
+            "select w.topic, w.partition, log.partition_start(w.topic, w.partition),
+                    log.partition_end(w.topic, w.partition)
                from unnest($1::int[], $2::int[]) w(topic, partition)",
         )
         .bind(topics)
         .bind(partitions)
         .fetch_all(&mut *tx)
         .await?;
-        for (topic, partition, end) in ends {
+        for (topic, partition, start, end) in ends {
             if let Some(position) = self.positions.get_mut(&(topic, partition)) {
+                // What lies below would never come, and with it nothing behind it.
+                position.next = position.next.max(start);
                 position.end = end;
             }
         }
@@ -148,6 +185,8 @@ impl Broadcast {
                 records.push(record);
             }
         }
+        // Retention may have passed this reader by.
+        self.look = records.is_empty();
         Ok(records)
     }
 }
