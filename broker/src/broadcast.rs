@@ -14,7 +14,10 @@ use crate::record::InvalidRecord;
 use crate::{Broker, Error, Record};
 
 const FETCH_RECORDS: i32 = 1000;
+/// Of each partition.
 const FETCH_BYTES: i64 = 1024 * 1024;
+/// Of a topic with a thousand, all at once would be a thousand times as much in memory.
+const FETCH_PARTITIONS: usize = 16;
 const SAFETY_POLL: Duration = Duration::from_secs(1);
 
 /// A reader that belongs to no group and keeps no progress: for live views, where every
@@ -27,6 +30,8 @@ pub struct Broadcast {
     topics: BTreeMap<i32, Arc<str>>,
     positions: BTreeMap<(i32, i32), Position>,
     look: bool,
+    /// Whose turn it is, so that none waits for the others to end.
+    turn: usize,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +104,7 @@ impl Broadcast {
             topics: BTreeMap::new(),
             positions: BTreeMap::new(),
             look: true,
+            turn: 0,
         }
     }
 
@@ -162,7 +168,7 @@ impl Broadcast {
     }
 
     async fn fetch(&mut self) -> Result<Vec<Record>, Error> {
-        let wanted: Vec<(i32, i32, i64)> = self
+        let mut wanted: Vec<(i32, i32, i64)> = self
             .positions
             .iter()
             .filter(|(_, position)| position.next < position.end)
@@ -170,6 +176,12 @@ impl Broadcast {
             .collect();
         if wanted.is_empty() {
             return Ok(Vec::new());
+        }
+        if wanted.len() > FETCH_PARTITIONS {
+            let turn = self.turn % wanted.len();
+            wanted.rotate_left(turn);
+            wanted.truncate(FETCH_PARTITIONS);
+            self.turn = turn + FETCH_PARTITIONS;
         }
         let mut tx = self.broker.begin().await?;
         let batches = fetch(&mut tx, &wanted, FETCH_RECORDS, FETCH_BYTES).await?;

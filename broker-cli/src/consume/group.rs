@@ -39,7 +39,11 @@ pub async fn run(broker: &Broker, name: &str, args: &Args, show: Show) -> anyhow
     // The handler has no more to say from here on, and the records in its hands stay the
     // group's to handle.
     connect::ending();
-    broker.shutdown().await;
+    tokio::select! {
+        () = broker.shutdown() => {}
+        // The batch in hand may be stuck in a pipe that nobody reads.
+        () = signals.asked() => {}
+    }
     drop(consumer);
     result.map(|()| Exit::Done)
 }

@@ -13,8 +13,9 @@ use from::From;
 use show::{Format, Show};
 
 /// Without -g it reads along and leaves no trace. With -g it is a member of that group: what
-/// was written and flushed is committed, so that nothing is missed and, where it is killed in
-/// between, something comes twice (at least once).
+/// was written and flushed is committed, so that nothing is missed; where it is killed in
+/// between, or who reads the pipe holds a batch up for a minute, something comes twice (at least
+/// once).
 #[derive(Debug, clap::Args)]
 #[command(after_help = show::TOKENS)]
 pub struct Args {
@@ -61,6 +62,6 @@ pub async fn run(broker: &Broker, args: Args, out: &mut Out) -> anyhow::Result<E
     };
     match &args.group {
         Some(name) => group::run(broker, name, &args, show).await,
-        None => plain::run(broker, &args, &show, out).await,
+        None => plain::run(broker, &args, &show).await,
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use broker::{Broadcast, Broker, Position, Record};
 
 use crate::failure::{Exit, tell};
-use crate::out::Out;
+use crate::out;
 use crate::signals::Signals;
 
 use super::Args;
 use super::show::Show;
 
-pub async fn run(broker: &Broker, args: &Args, show: &Show, out: &mut Out) -> anyhow::Result<Exit> {
+pub async fn run(broker: &Broker, args: &Args, show: &Show) -> anyhow::Result<Exit> {
     let mut places = Vec::new();
     let mut goal = Goal { left: args.count, ends: args.exit.then(Ends::default) };
     for topic in &args.topics {
@@ -33,20 +33,22 @@ pub async fn run(broker: &Broker, args: &Args, show: &Show, out: &mut Out) -> an
     }
     let mut reader = broker.broadcast_from(&places).await?;
     let mut signals = Signals::new()?;
-    let mut bytes = Vec::new();
     while !goal.is_reached() {
         let records = tokio::select! {
             records = next(&mut reader, args.exit) => records?,
             () = signals.asked() => break,
         };
+        let mut bytes = Vec::new();
         for record in &records {
             if goal.takes(record) {
-                bytes.clear();
                 show.write(record, &mut bytes)?;
-                out.raw(&bytes)?;
             }
         }
-        out.flush()?;
+        // Who reads the pipe may be in no hurry, and Ctrl-C is heard meanwhile.
+        tokio::select! {
+            written = tokio::task::spawn_blocking(move || out::write(&bytes)) => written??,
+            () = signals.asked() => break,
+        }
     }
     Ok(Exit::Done)
 }

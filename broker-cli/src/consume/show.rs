@@ -138,8 +138,11 @@ fn escape(chars: &mut std::str::Chars<'_>) -> Result<u8, String> {
         Some('t') => Ok(b'\t'),
         Some('\\') => Ok(b'\\'),
         Some('x') => {
-            let digits: String = chars.take(2).collect();
-            u8::from_str_radix(&digits, 16).map_err(|_| format!("\\x{digits} is no byte\n{TOKENS}"))
+            let digits: String = chars.take(2).take_while(char::is_ascii_hexdigit).collect();
+            match u8::from_str_radix(&digits, 16) {
+                Ok(byte) if digits.len() == 2 => Ok(byte),
+                _ => Err(format!("\\x{digits} is no byte\n{TOKENS}")),
+            }
         }
         other => Err(format!("\\{} is no escape\n{TOKENS}", other.unwrap_or(' '))),
     }

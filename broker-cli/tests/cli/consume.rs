@@ -33,7 +33,7 @@ async fn it_begins_where_it_is_told() {
 #[tokio::test]
 async fn it_ends_at_the_end_of_every_partition() {
     let log = log().await;
-    log.filled("t", 4, 3000).await.shutdown().await;
+    log.filled("t", 40, 3000).await.shutdown().await;
     log.filled("u", 2, 50).await.shutdown().await;
     let records = objects(&log.ok(&["consume", "t", "u", "-e", "--json"]));
     assert_eq!(records.len(), 3050);

@@ -44,8 +44,8 @@ async fn many_lines_keep_their_order() {
     let log = log().await;
     log.ok(&["topics", "create", "t", "-p", "2"]);
     let lines: String = (0..2500).map(|n| format!("{n}\n")).collect();
-    let told = log.feed(&["produce", "t", "-p", "1", "--json"], lines.as_bytes()).done();
-    assert_eq!(objects(&told), [serde_json::json!({"topic": "t", "published": 2500})]);
+    let told = log.feed(&["produce", "t", "-p", "1"], lines.as_bytes()).done();
+    assert_eq!(told, "2500 records published to t\n");
     assert_eq!(log.ok(&["consume", "t", "-e", "-f", "%s\\n"]), lines);
 }
 
