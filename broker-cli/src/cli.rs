@@ -51,19 +51,38 @@ enum Command {
     #[command(subcommand)]
     Topics(topics::Command),
     /// Publishes standard input, a record a line
+    ///
+    /// Reads to the end and returns once everything is durable. A line that is no record ends
+    /// it: what came before is published, what comes after is not.
+    ///
+    /// With --json each line is an object: {"value": …, "key": …, "headers": {…}, "partition": n}.
+    /// Key and value are a string, {"base64": …}, or any other JSON, which is published as its
+    /// text. It takes what `consume --json` prints.
     Produce(produce::Args),
     /// Prints records, from anywhere or as a member of a group
+    ///
+    /// Without -g it reads along and leaves no trace. With -g it is a member of that group: what
+    /// was written and flushed is committed, so that nothing is missed; where it is killed in
+    /// between, or who reads the pipe holds a batch up for a minute, something comes twice (at
+    /// least once). It goes on until Ctrl-C, and leaves the group then; -e and -c end it.
     Consume(consume::Args),
     /// Shows consumer groups, pauses and deletes them
     #[command(subcommand)]
     Groups(groups::Command),
     /// Moves a group forward or back
+    ///
+    /// Its members may be running: what they have in hand is not committed, and they go on at the
+    /// target. Going back means that the group handles records again, with all their effects.
     Seek(seek::Args),
     /// Moves a group back, so that it handles records again
+    ///
+    /// As seek, but partitions in which the group has not got so far stay where they are.
     Replay(replay::Args),
     /// Lists what a group gave up
     DeadLetters(dead_letters::Args),
     /// Sends what a group gave up through that group again, and no other
+    ///
+    /// Without a choice: all dead letters that were not redriven yet.
     Redrive(redrive::Args),
     /// Shows, sets and applies how long records are kept
     #[command(subcommand)]
@@ -74,7 +93,7 @@ enum Command {
     Verify,
     /// Makes the log in a database, or brings it up to date
     Migrate,
-    /// Prints completions for a shell
+    /// Prints completions for a shell: source <(broker completions bash)
     Completions(completions::Args),
 }
 

@@ -7,7 +7,6 @@ use crate::cli::Cli;
 use crate::failure::Exit;
 use crate::out::Out;
 
-/// `source <(broker completions bash)`, say.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     shell: Shell,

@@ -40,7 +40,8 @@ pub fn ending() {
 
 /// The crate's own log lines go to standard error: trouble always, all else when asked for.
 pub fn tell(verbose: bool) {
-    let default = if verbose { "info" } else { "warn" };
+    // The driver's warnings are of connections, and what comes of them is told anyway.
+    let default = if verbose { "info" } else { "warn,sqlx=error" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let lines = tracing_subscriber::fmt::layer()

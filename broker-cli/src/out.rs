@@ -77,7 +77,8 @@ impl Out {
 
     pub fn flush(&mut self) -> anyhow::Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
-        write(&buffer)
+        // Somebody else may be stuck in standard output.
+        if buffer.is_empty() { Ok(()) } else { write(&buffer) }
     }
 
     /// A table, or an object a row.

@@ -8,7 +8,6 @@ use crate::out::Out;
 use crate::progress::Spinner;
 use crate::text::plural;
 
-/// Without a choice: all dead letters that were not redriven yet.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     group: String,

@@ -12,10 +12,6 @@ use crate::out::Out;
 use from::From;
 use show::{Format, Show};
 
-/// Without -g it reads along and leaves no trace. With -g it is a member of that group: what
-/// was written and flushed is committed, so that nothing is missed; where it is killed in
-/// between, or who reads the pipe holds a batch up for a minute, something comes twice (at least
-/// once).
 #[derive(Debug, clap::Args)]
 #[command(after_help = show::TOKENS)]
 pub struct Args {

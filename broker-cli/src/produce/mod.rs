@@ -19,12 +19,6 @@ use line::Form;
 const BATCH_RECORDS: usize = 1000;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads standard input to its end and returns once everything is durable. A line that is no
-/// record ends it: what came before is published, what comes after is not.
-///
-/// With --json each line is an object: {"value": …, "key": …, "headers": {…}, "partition": n}.
-/// Key and value are a string, {"base64": …}, or any other JSON, which is published as its
-/// text. It takes what `consume --json` prints.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     topic: String,

@@ -7,4 +7,5 @@ mod failures;
 mod group;
 mod operate;
 mod produce;
+mod readme;
 mod topics;

@@ -1,6 +1,6 @@
 //! What an operator does.
 
-use broker::{AfterRetries, Handler, HandlerError, Record, Retry, Transaction};
+use broker::{AfterRetries, Broker, Handler, HandlerError, Record, Retry, Transaction};
 use serde_json::json;
 
 use crate::common::{Log, Running, eventually, log, objects};
@@ -130,15 +130,22 @@ impl Handler for Picky {
     }
 }
 
+/// Has a group read a topic's `n` records, and give up the threes.
+pub async fn give_up(log: &Log, broker: &Broker, group: &str, topic: &str, n: i64) {
+    let retry = Retry { then: AfterRetries::DeadLetter, ..Retry::default() };
+    let picky =
+        broker.consumer_group(group).topic(topic, Picky).retry(retry).start().await.unwrap();
+    eventually("the group", || async { (log.committed(group, topic).await == n).then_some(()) })
+        .await;
+    picky.stop().await;
+    broker.sequenced().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_redrive_sends_what_its_dry_run_lists() {
     let log = log().await;
     let broker = log.filled("t", 1, 40).await;
-    let retry = Retry { then: AfterRetries::DeadLetter, ..Retry::default() };
-    let picky = broker.consumer_group("g").topic("t", Picky).retry(retry).start().await.unwrap();
-    eventually("the group", || async { (log.committed("g", "t").await == 40).then_some(()) }).await;
-    picky.stop().await;
-    broker.sequenced().await.unwrap();
+    give_up(&log, &broker, "g", "t", 40).await;
 
     let letters = |args: &[&str]| objects(&log.ok(&[args, &["--json"]].concat()));
     let all = letters(&["dead-letters", "g", "t"]);
