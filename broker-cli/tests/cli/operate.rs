@@ -181,6 +181,7 @@ async fn retention_is_set_limit_by_limit() {
     let log = log().await;
     let limits = |args: &[&str]| objects(&log.ok(&[&["retention"], args, &["--json"]].concat()));
     assert!(limits(&["show"])[0].as_object().unwrap().values().all(serde_json::Value::is_null));
+    assert_eq!(log.ok(&["retention", "apply"]), "nothing to do\n");
     limits(&["set", "--keep-for", "7d", "--keep-bytes", "1GiB"]);
     limits(&["set", "--keep-bytes", "none", "--force-after", "30d"]);
     let wanted = json!({"keep_for_seconds": 604800.0, "keep_bytes": null,
@@ -189,7 +190,11 @@ async fn retention_is_set_limit_by_limit() {
     log.run(&["retention", "set"]).told(2, "no limit is named");
     log.run(&["retention", "set", "--keep-for", "long"]).told(2, "is no span of time");
     log.run(&["retention", "set", "--force-after", "1d"]).told(3, "retention");
-    assert_eq!(log.ok(&["retention", "apply"]), "nothing to do\n");
+    let aged = "update log.segment set opened_at = now() - interval '60 days'";
+    sqlx::query(aged).execute(&log.pool).await.unwrap();
+    log.filled("t", 1, 1).await.shutdown().await;
+    let done = limits(&["apply"]);
+    assert_eq!((&done[0]["action"], &done[0]["segment"]), (&json!("opened"), &json!(1)));
 }
 
 #[tokio::test]
