@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, NewRecord};
@@ -150,6 +151,7 @@ pub fn run(mut command: Command, input: &[u8]) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let _watch = Watch::start(&child);
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // It may end before it read everything.
@@ -164,9 +166,28 @@ pub fn objects(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Kills what goes on for too long: its test fails instead of waiting for ever.
+struct Watch {
+    _over: mpsc::Sender<()>,
+}
+
+impl Watch {
+    fn start(child: &Child) -> Watch {
+        let (over, ended) = mpsc::channel();
+        let pid = child.id().to_string();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-KILL", &pid]).status();
+            }
+        });
+        Watch { _over: over }
+    }
+}
+
 /// A run that goes on: its lines can be waited for.
 pub struct Running {
     child: Child,
+    _watch: Watch,
     lines: Option<std::io::Lines<BufReader<std::process::ChildStdout>>>,
 }
 
@@ -179,7 +200,7 @@ impl Running {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Running { child, lines: Some(lines) }
+        Running { _watch: Watch::start(&child), child, lines: Some(lines) }
     }
 
     /// The next line. Waits for it.

@@ -23,7 +23,16 @@ async fn it_begins_where_it_is_told() {
     assert_eq!(offsets(&["-o", &at]), "10");
     assert_eq!(offsets(&["-o", "@1"]), offsets(&["-o", "start"]));
     assert_eq!(offsets(&["-o", "end"]), "");
-    log.run(&["consume", "t", "-e", "-o", "12"]).told(3, "keeps offsets 0 to 11");
+    // As if retention had taken all there was.
+    sqlx::query(
+        "insert into log.log_start (topic, partition, start) values (log.topic_id('t'), 0, 11)",
+    )
+    .execute(&log.pool)
+    .await
+    .unwrap();
+    assert_eq!((offsets(&["-o", "-2"]), offsets(&[])), (String::new(), String::new()));
+    log.run(&["consume", "t", "-e", "-o", "3"]).told(3, "keeps offsets 11 to 11");
+    log.run(&["consume", "t", "-e", "-o", "12"]).told(3, "keeps offsets 11 to 11");
     log.run(&["consume", "t", "-e", "-o", "soon"]).told(2, "is no position");
     log.run(&["consume", "t", "-e", "-p", "1"]).told(3, "has no partition 1");
     log.run(&["consume", "t", "none", "-e"]).told(3, "topic \"none\" does not exist");
