@@ -77,8 +77,14 @@ fn hint(error: &Error) -> Option<String> {
             Some(format!("broker topics list, or broker topics create {topic}"))
         }
         Error::NotMigrated(_) | Error::Restored => Some("broker migrate, as its owner".into()),
-        Error::Forbidden { .. } => {
-            Some("broker grant TOPIC publish|consume ROLE, as the log's owner".into())
+        Error::Forbidden { source, .. } => {
+            let told = source.to_string();
+            // What the functions say, and what the row policy on records does.
+            let grantable = told.contains("may not") || told.contains("row-level security");
+            Some(match grantable {
+                true => "broker grant TOPIC publish|consume ROLE, as the log's owner".into(),
+                false => "as the role that owns the log, or the group".into(),
+            })
         }
         Error::BelowLogStart { group, topic, .. } => {
             Some(format!("broker seek {group} {topic} --to start"))

@@ -22,7 +22,11 @@ pub enum Command {
         partitions: Option<u32>,
     },
     /// Lists topics: partitions, and how many records they keep
-    List,
+    List {
+        /// Those too that groups have for their dead letters, while they are empty
+        #[arg(short, long)]
+        all: bool,
+    },
     /// Shows the partitions of topics: log start, end, newest record
     Describe {
         #[arg(required = true)]
@@ -53,8 +57,9 @@ pub async fn run(broker: &Broker, command: Command, out: &mut Out) -> anyhow::Re
                 create(broker, &topic, partitions, out).await?;
             }
         }
-        Command::List => {
-            let topics = broker.topics_info().await?;
+        Command::List { all } => {
+            let mut topics = broker.topics_info().await?;
+            topics.retain(|topic| all || topic.records > 0 || !is_of_a_group(&topic.name));
             out.rows(&topics.into_iter().map(Topic::from).collect::<Vec<_>>())?;
         }
         Command::Describe { topics } => {
@@ -75,6 +80,10 @@ pub async fn run(broker: &Broker, command: Command, out: &mut Out) -> anyhow::Re
         }
     }
     Ok(Exit::Done)
+}
+
+fn is_of_a_group(topic: &str) -> bool {
+    topic.ends_with(".dlq") || topic.ends_with(".redrive")
 }
 
 async fn create(

@@ -35,10 +35,10 @@ async fn who_may_not_is_told_what_would_help() {
     };
     with(&["consume", "t", "-e"], "").told(4, "broker grant TOPIC publish|consume ROLE");
     with(&["consume", "t", "-e", "-g", "g"], "").told(4, "may not consume topic");
-    with(&["produce", "t"], "x\n").told(4, "not permitted");
+    with(&["produce", "t"], "x\n").told(4, "broker grant TOPIC publish|consume ROLE");
     with(&["topics", "create", "u"], "").told(4, "not permitted");
     with(&["grant", "t", "publish", &role], "").told(4, "not permitted");
-    with(&["verify"], "").told(4, "not permitted");
+    with(&["verify"], "").told(4, "try: as the role that owns the log");
     assert_eq!(log.ok(&["grant", "t", "consume", &role]), format!("{role} may consume t\n"));
     assert_eq!(with(&["consume", "t", "-e"], "").done().lines().count(), 3);
     with(&["produce", "t"], "x\n").told(4, "not permitted");

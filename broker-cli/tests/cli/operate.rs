@@ -154,6 +154,12 @@ async fn a_redrive_sends_what_its_dry_run_lists() {
     assert_eq!((&first["topic"], &first["original_offset"]), (&json!("t"), &json!("3")));
     assert_eq!((&first["error"], &first["key"]), (&json!("no threes"), &json!("k3")));
     assert!(log.ok(&["dead-letters", "g", "t"]).contains("t/0@3"));
+    let topics = |args: &[&str]| {
+        letters(&[&["topics", "list"], args].concat()).iter().map(|t| t["topic"].clone()).collect()
+    };
+    let (some, all): (Vec<_>, Vec<_>) = (topics(&[]), topics(&["--all"]));
+    assert_eq!(some, ["t", "t.g.dlq"], "an empty topic of a group is not in the way");
+    assert_eq!(all, ["t", "t.g.dlq", "t.g.redrive"]);
 
     let dry = ["redrive", "g", "t", "--dry-run"];
     assert_eq!(letters(&dry).len(), 13);
