@@ -16,7 +16,7 @@ use crate::publish::Topics;
 use crate::publisher::{self, Publish, Publisher};
 use crate::record::{InvalidRecord, NewRecord};
 use crate::supervise::Supervised;
-use crate::{Error, Transaction, operate, sequencer};
+use crate::{Error, Transaction, operate, sequencer, telemetry};
 
 /// How long a shutdown waits for the parts that it stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
@@ -123,6 +123,7 @@ impl Broker {
         let connect = connect_options(&options.url)?.application_name(&options.application_name);
         check(&connect).await?;
 
+        telemetry::describe();
         let (runtime, arbiter, system) = start_system().await?;
         let (stop, stopped) = Stop::channel();
         let (alive, ended) = mpsc::channel(1);

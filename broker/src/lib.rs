@@ -1,14 +1,4 @@
-//! Kafka's topics, partitions, keys, offsets, consumer groups, retries and dead letters, on
-//! the Postgres that you have.
-//!
-//! In reading order:
-//!
-//! - [`Broker`] connects, makes topics and publishes;
-//! - [`NewRecord`] is what goes in, [`Record`] what comes out;
-//! - [`Transaction`] publishes with your own rows or not at all;
-//! - [`Handler`] and [`ConsumerGroup`] consume: effects and progress commit together;
-//! - [`Broadcast`] reads along without a group;
-//! - [`migrate()`] makes the schema `log`; `migrations/` says how it works.
+#![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
 mod broadcast;
@@ -19,11 +9,13 @@ mod migrate;
 mod notices;
 mod operate;
 mod partitioner;
+pub mod promises;
 mod publish;
 mod publisher;
 mod record;
 mod sequencer;
 mod supervise;
+mod telemetry;
 
 pub use broadcast::Broadcast;
 pub use broker::{Broker, Options};

@@ -11,12 +11,13 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 
 use crate::record::{BatchBuilder, InvalidRecord, NewRecord};
+use crate::telemetry::Sending;
 use crate::{Broker, Error, partitioner};
 
 /// What one transaction may hold back for its commit.
 const MAX_TRANSACTION_BYTES: usize = 64 * 1024 * 1024;
 /// What one INSERT carries.
-const MAX_STATEMENT_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_STATEMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Topics by name, as far as this process has met them.
 #[derive(Debug, Default)]
@@ -142,6 +143,14 @@ impl Topics {
     }
 }
 
+/// Without the server's answer to COMMIT nobody knows what it did.
+pub(crate) fn of_commit(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::Database(_) => Error::Database(error),
+        _ => Error::OutcomeUnknown(error),
+    }
+}
+
 const INSERT: &str = "insert into log.record_batch (topic, partition, lens, body)
     select * from unnest($1::int[], $2::int[], $3::bytea[], $4::bytea[])";
 
@@ -192,12 +201,13 @@ pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
     outbox: Vec<NewRecord>,
     outbox_bytes: usize,
+    sending: Option<Sending>,
     broker: Broker,
 }
 
 impl Transaction {
     pub(crate) fn new(inner: sqlx::Transaction<'static, Postgres>, broker: Broker) -> Self {
-        Transaction { inner, outbox: Vec::new(), outbox_bytes: 0, broker }
+        Transaction { inner, outbox: Vec::new(), outbox_bytes: 0, sending: None, broker }
     }
 
     /// Publishes a record with this transaction.
@@ -220,10 +230,11 @@ impl Transaction {
         self.outbox.push(record);
     }
 
-    /// Inserts what was published, once everything else is done, and the group's progress.
-    pub(crate) async fn flush_with(&mut self, progress: NextProgress) -> Result<(), Error> {
+    /// Inserts what was published, once everything else is done, and a group's progress.
+    pub(crate) async fn flush(&mut self, progress: Option<NextProgress>) -> Result<(), Error> {
         let records = std::mem::take(&mut self.outbox);
-        self.broker.topics().insert(&mut self.inner, &records, Some(progress)).await
+        self.sending = (!records.is_empty()).then(|| Sending::begin(&records));
+        self.broker.topics().insert(&mut self.inner, &records, progress).await
     }
 
     /// Commits; the rows and the records are durable when this returns.
@@ -232,24 +243,17 @@ impl Transaction {
     /// [`Error::OutcomeUnknown`] where the connection broke during COMMIT; after any other
     /// error nothing was committed.
     pub async fn commit(mut self) -> Result<(), Error> {
-        let records = std::mem::take(&mut self.outbox);
-        self.broker.topics().insert(&mut self.inner, &records, None).await?;
-        self.commit_flushed(!records.is_empty()).await
+        self.flush(None).await?;
+        self.commit_flushed().await
     }
 
-    pub(crate) async fn commit_flushed(self, publishes: bool) -> Result<(), Error> {
-        self.inner.commit().await.map_err(|error| match error {
-            sqlx::Error::Database(_) => Error::Database(error),
-            _ => Error::OutcomeUnknown(error),
-        })?;
-        if publishes {
+    pub(crate) async fn commit_flushed(self) -> Result<(), Error> {
+        let committed = self.inner.commit().await.map_err(of_commit);
+        if let Some(sending) = self.sending {
+            sending.end(committed.is_ok());
             self.broker.wake();
         }
-        Ok(())
-    }
-
-    pub(crate) fn publishes(&self) -> bool {
-        !self.outbox.is_empty()
+        committed
     }
 }
 

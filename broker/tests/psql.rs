@@ -144,7 +144,7 @@ async fn a_role_sees_and_moves_only_its_own() {
         "select log.adopt()",
         "select log.empty_segment(0)",
         "select * from log.record",
-        "insert into log.record_batch_3 (id, topic, partition, lens, body) values (1, 1, 0, '\\x00000000', '')",
+        "insert into log.record_batch_3 (topic, partition, lens, body) values (1, 0, '\\x00000000', '')",
     ] {
         let (code, message) = error_of(&mut stranger, statement).await;
         assert_eq!(code, "42501", "{statement}: {message}");

@@ -4,13 +4,28 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Command};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use sqlx::postgres::PgPoolOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Descriptor, Service, telemetry};
+use crate::{Descriptor, Service, Settings, health, telemetry};
 
-/// Runs a service until SIGTERM or SIGINT, or with `migrate` makes its schema.
+/// A service's command line: its settings, and what it can be asked to do instead of running.
+pub fn command<S: Args>(descriptor: &Descriptor) -> Command {
+    let command = Command::new(descriptor.name).no_binary_name(true);
+    telemetry::Settings::augment_args(S::augment_args(command))
+        .subcommand(
+            Command::new("migrate")
+                .about("Makes the log, its topics and this service's schema; needs an owner's URL"),
+        )
+        .subcommand(
+            Command::new("health")
+                .about("Asks the service that listens on HTTP_ADDR whether it is ready"),
+        )
+}
+
+/// Runs a service until SIGTERM or SIGINT; with `migrate` makes its schema, with `health` asks
+/// whether it is ready.
 ///
 /// `args` are the command line without the program's name; `start` builds the service up
 /// from its settings.
@@ -23,34 +38,19 @@ where
     S: Args,
     F: Future<Output = anyhow::Result<Service>>,
 {
-    telemetry::log();
-    let command =
-        S::augment_args(Command::new(descriptor.name).no_binary_name(true))
-            .subcommand(Command::new("migrate").about(
-                "Makes the log, its topics and this service's schema; needs an owner's URL",
-            ));
-    let matches = command.get_matches_from(args);
-    let settings = S::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let database_url = matches.get_one::<String>("database_url").cloned().unwrap_or_default();
-    let migrating = matches.subcommand_name() == Some("migrate");
-
-    // Connections live on the runtime that opens them: not on the HTTP workers' threads.
-    let system = actix_rt::System::with_tokio_rt(|| {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        runtime.worker_threads(2).enable_all();
-        runtime.build().unwrap_or_else(|error| panic!("no threads to run on: {error}"))
-    });
-    let result = system.block_on(async {
-        if migrating {
-            let pool = PgPoolOptions::new().max_connections(1).connect(&database_url).await;
-            let pool = pool.context("cannot use the database: is DATABASE_URL right?")?;
-            return crate::migrate(&pool, &descriptor).await;
+    let matches = command::<S>(&descriptor).get_matches_from(args);
+    let result = match matches.subcommand_name() {
+        Some("health") => health::ask(parsed::<Settings>(&matches).http_addr(&descriptor)),
+        Some("migrate") => {
+            telemetry::log(&parsed(&matches), descriptor.name);
+            block_on(migrate(&descriptor, parsed(&matches)))
         }
-        let service = start(settings).await?;
-        asked_to_stop().await?;
-        service.stop().await;
-        Ok(())
-    });
+        _ => {
+            telemetry::log(&parsed(&matches), descriptor.name);
+            let settings = parsed(&matches);
+            block_on(serve(async { start(settings).await }))
+        }
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -60,11 +60,42 @@ where
     }
 }
 
-async fn asked_to_stop() -> anyhow::Result<()> {
+fn parsed<S: FromArgMatches>(matches: &ArgMatches) -> S {
+    S::from_arg_matches(matches).unwrap_or_else(|error| error.exit())
+}
+
+fn block_on(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    // Connections live on the runtime that opens them: not on the HTTP workers' threads.
+    let system = actix_rt::System::with_tokio_rt(|| {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(2).enable_all();
+        runtime.build().unwrap_or_else(|error| panic!("no threads to run on: {error}"))
+    });
+    system.block_on(task)
+}
+
+async fn migrate(descriptor: &Descriptor, settings: Settings) -> anyhow::Result<()> {
+    let url = settings.database_url()?;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await;
+    let pool = pool.context("cannot use the database: is DATABASE_URL right?")?;
+    crate::migrate(&pool, descriptor).await
+}
+
+async fn serve(start: impl Future<Output = anyhow::Result<Service>>) -> anyhow::Result<()> {
+    // Before the start: the first process of a container is sent no signal that it does not
+    // handle.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
+    let mut asked_to_stop = async || {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    };
+    let service = tokio::select! {
+        service = start => service?,
+        () = asked_to_stop() => return Ok(()),
+    };
+    asked_to_stop().await;
+    service.stop().await;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What every service shares. A service reads as a story on top of it: connect, subscribe,
 //! serve.
 //!
-//! - [`main`] is a service's whole `main`; [`Descriptor`] says what it is called and what its
+//! - [`main`] is a service's whole `main`, [`command`] its command line; [`Descriptor`] says what it is called and what its
 //!   schema is, [`Settings`] what can be set;
 //! - [`Service`] is the running process: its database, its broker, what stops with it;
 //! - [`Subscriber`] takes one type of event, [`Subscriptions`] lists a service's;
@@ -11,7 +11,9 @@
 
 mod entry;
 mod events;
+mod health;
 pub mod http;
+mod log_topic;
 mod migrate;
 mod problem;
 mod service;
@@ -20,11 +22,11 @@ mod subscribe;
 mod telemetry;
 mod trace;
 
-pub use entry::main;
+pub use entry::{command, main};
 pub use events::EventTransaction;
 pub use migrate::{Descriptor, create_topics, migrate};
 pub use problem::{JsonProblem, Problem};
 pub use service::Service;
-pub use settings::Settings;
+pub use settings::{Settings, read_password, with_password_of};
 pub use subscribe::{Received, Subscriber, Subscriptions};
 pub use trace::Trace;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::{Descriptor, Settings, Subscriptions, http};
+use crate::{Descriptor, Settings, Subscriptions, http, log_topic};
 
 /// How long a stop waits for requests that are being answered.
 const HTTP_GRACE_SECONDS: u64 = 5;
@@ -41,7 +41,7 @@ impl Service {
     pub async fn connect(descriptor: Descriptor, settings: &Settings) -> anyhow::Result<Service> {
         let name = descriptor.name;
         let options: PgConnectOptions = settings
-            .database_url
+            .database_url()?
             .parse()
             .context("DATABASE_URL is no URL like postgres://user:password@host:5432/database")?;
         let target = format!("{}:{}", options.get_host(), options.get_port());
@@ -58,16 +58,16 @@ impl Service {
             .with_context(|| {
                 format!("{name} cannot use the database at {target}: is it up, and is DATABASE_URL right?")
             })?;
-        let broker = broker::Options::new(settings.broker_url())
+        let broker = broker::Options::new(settings.broker_url()?)
             .application_name(format!("{name} log"))
             .connect()
             .await
             .with_context(|| format!("{name} cannot use the log: run `{name} migrate` first?"))?;
-        let http_addr = settings
-            .http_addr
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], descriptor.port)));
-        let (stop, _) = watch::channel(false);
-        Ok(Service { descriptor, pool, broker, http_addr, server: None, stop, tasks: Vec::new() })
+        let http_addr = settings.http_addr(&descriptor);
+        let (stop, stopping) = watch::channel(false);
+        let lines = tokio::spawn(log_topic::ship(broker.clone(), stopping));
+        let tasks = vec![("log lines", lines)];
+        Ok(Service { descriptor, pool, broker, http_addr, server: None, stop, tasks })
     }
 
     /// Starts to consume, as a member of the service's group.

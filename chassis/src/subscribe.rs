@@ -115,12 +115,17 @@ impl Handler for Router {
                     subscriber.handle(tx, &records).await?;
                     true
                 }
-                None => {
-                    debug!(topic = first.topic(), "nobody here takes {name:?}");
-                    false
-                }
+                None => false,
             };
             let outcome = if handled { "handled" } else { "skipped" };
+            debug!(
+                topic = first.topic(),
+                partition = first.partition(),
+                offset = first.offset(),
+                key = %first.key().unwrap_or_default().escape_ascii(),
+                records = records.len(),
+                "{outcome} {name}"
+            );
             metrics::counter!(
                 "waybill_records_total",
                 "group" => self.group.to_string(),

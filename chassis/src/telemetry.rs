@@ -3,23 +3,51 @@
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// Log lines to standard error: plain for a terminal, JSON where `LOG_FORMAT=json`.
-/// `RUST_LOG` filters them.
-pub(crate) fn log() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,actix_server=warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let json = std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json");
-    // A second call in one process (tests) finds it done.
-    let _ = match json {
-        true => lines.json().flatten_event(true).try_init(),
-        false => {
+use crate::log_topic::LogTopic;
+
+/// How a process writes its log lines.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub(crate) struct Settings {
+    /// Which log lines are written.
+    #[arg(long, env = "RUST_LOG", default_value = "info,sqlx=warn,actix_server=warn", value_parser = parse_filter)]
+    log: String,
+
+    /// Plain lines for people, JSON for machines.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = Format::Plain)]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Plain,
+    Json,
+}
+
+fn parse_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Log lines to standard error, and to topic `log` once the service is connected.
+pub(crate) fn log(settings: &Settings, service: &'static str) {
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.log_format {
+        Format::Json => lines.json().flatten_event(true).boxed(),
+        Format::Plain => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            lines.with_ansi(ansi).with_target(false).try_init()
+            lines.with_ansi(ansi).with_target(false).boxed()
         }
     };
+    // A second call in one process (tests) finds it done.
+    let _ = tracing_subscriber::registry()
+        .with(EnvFilter::new(&settings.log))
+        .with(lines)
+        .with(LogTopic::new(service))
+        .try_init();
 }
 
 /// The process's metrics, as Prometheus reads them.

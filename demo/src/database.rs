@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,6 +19,26 @@ use crate::services;
 use crate::world::World;
 
 const DATABASE: &str = "waybill";
+
+/// A database that is there already.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseArgs {
+    /// A Postgres that runs already, as a role that may create schemas and roles
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: Option<String>,
+
+    /// A file with the password of that role, which then stands in no URL
+    #[arg(long, env = "DATABASE_PASSWORD_FILE")]
+    database_password_file: Option<PathBuf>,
+}
+
+impl DatabaseArgs {
+    /// The URL, password included.
+    pub fn url(&self) -> anyhow::Result<Option<String>> {
+        let file = self.database_password_file.as_deref();
+        self.database_url.as_deref().map(|url| chassis::with_password_of(url, file)).transpose()
+    }
+}
 
 /// The database, migrated, with a login for each service.
 pub struct Database {
@@ -44,17 +65,10 @@ impl Database {
             }
         };
         let pool = connect(&url).await?;
-        for service in services::descriptors() {
-            chassis::migrate(&pool, &service).await.with_context(|| {
-                "the database cannot be migrated: DATABASE_URL must name a role that may create \
-                 schemas and roles, on Postgres 15 or newer"
-            })?;
-        }
+        migrate(&pool).await?;
         let password = password(world)?;
         for service in services::descriptors() {
-            // Letters and digits, made here: nothing to quote.
-            let login = format!("alter role {} password '{password}'", service.role);
-            sqlx::query(AssertSqlSafe(login)).execute(&pool).await?;
+            set_password(&pool, service.role, &password).await?;
         }
         let keeper = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
@@ -80,6 +94,31 @@ impl Database {
     }
 }
 
+/// Brings the log and every service's schema up to date.
+pub async fn migrate(pool: &PgPool) -> anyhow::Result<()> {
+    for service in services::descriptors() {
+        chassis::migrate(pool, &service).await.with_context(|| {
+            "the database cannot be migrated: DATABASE_URL must name a role that may create \
+             schemas and roles, on Postgres 15 or newer"
+        })?;
+    }
+    Ok(())
+}
+
+pub async fn set_password(pool: &PgPool, role: &str, password: &str) -> anyhow::Result<()> {
+    // `alter role` takes no parameters, so the server does the quoting.
+    let login: String = sqlx::query_scalar("select format('alter role %I password %L', $1, $2)")
+        .bind(role)
+        .bind(password)
+        .fetch_one(pool)
+        .await?;
+    sqlx::query(AssertSqlSafe(login))
+        .execute(pool)
+        .await
+        .with_context(|| format!("the password of role {role} cannot be set"))?;
+    Ok(())
+}
+
 /// Starts the server again whenever it dies: it recovers what was committed.
 async fn keep_running(
     mut server: Server,
@@ -103,7 +142,7 @@ async fn keep_running(
     }
 }
 
-async fn connect(url: &str) -> anyhow::Result<PgPool> {
+pub async fn connect(url: &str) -> anyhow::Result<PgPool> {
     let options: PgConnectOptions = url
         .parse()
         .context("DATABASE_URL is no URL like postgres://user:password@host:5432/database")?;

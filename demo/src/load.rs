@@ -18,7 +18,7 @@ use crate::client::{Client, sample_order};
 use crate::story::Teller;
 use crate::up::{System, SystemArgs};
 use crate::verify;
-use crate::world::Run;
+use crate::world::Elsewhere;
 
 /// What each consumer does of its own for an order, by the event that says so.
 const EFFECTS: [(&str, &str); 4] = [
@@ -35,6 +35,9 @@ pub struct Args {
 
     #[command(flatten)]
     system: SystemArgs,
+
+    #[command(flatten)]
+    elsewhere: Elsewhere,
 
     /// How many orders to place
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -55,12 +58,15 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // A system that runs is used; else one is brought up for the time.
-    let system = match Run::find(&args.folder.data) {
-        Some(_) => None,
-        None => Some(System::start(&args.folder.data, &args.system, Teller::Text).await?),
+    let find = || args.elsewhere.or_on(&args.folder.data, &args.system.database);
+    let (run, system) = match find()? {
+        Some(run) => (run, None),
+        None => {
+            let system = System::start(&args.folder.data, &args.system, Teller::Text).await?;
+            let run = find()?.context("the running system does not say where it is")?;
+            (run, Some(system))
+        }
     };
-    let run =
-        Run::find(&args.folder.data).context("the running system does not say where it is")?;
     let pool = PgPool::connect(&run.database_url).await?;
 
     let load = Load { orders: args.orders, connections: args.connections, rate: args.rate };

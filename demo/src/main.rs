@@ -4,11 +4,15 @@
 //! - [`story`] places an order and tells what becomes of it, as [`client`] hears it
 //! - [`load`] places many and measures; [`bench`] compares two ways in one run
 //! - [`verify`] recounts everything
+//! - [`migrate`] prepares a database for services that run elsewhere, as on containers
 
 mod bench;
 mod client;
+#[cfg(test)]
+mod containers;
 mod database;
 mod load;
+mod migrate;
 mod processes;
 mod services;
 mod story;
@@ -44,6 +48,8 @@ enum Command {
     Bench(bench::Args),
     /// Recounts everything; exits with 1 and names what it finds
     Verify(verify::Args),
+    /// Makes the log and every schema in a database, and sets the services' passwords
+    Migrate(migrate::Args),
     /// Deletes the data of all runs
     Reset(Folder),
     /// Runs one service in this process: order, delivery, invoice or email
@@ -80,6 +86,7 @@ fn main() -> ExitCode {
             Command::Load(args) => load::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Verify(args) => verify::run(args).await,
+            Command::Migrate(args) => migrate::run(args).await,
             Command::Reset(folder) => world::reset(&folder.data).await.map(|()| ExitCode::SUCCESS),
             Command::Service { .. } => Ok(ExitCode::SUCCESS),
         }

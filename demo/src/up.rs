@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::client::{Client, is_ready};
-use crate::database::Database;
+use crate::database::{Database, DatabaseArgs};
 use crate::processes::{Process, Spec};
 use crate::story::{self, Teller};
 use crate::world::{Ports, Run, World};
@@ -44,9 +44,8 @@ pub struct Args {
 /// How the system is brought up.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SystemArgs {
-    /// Use this Postgres, as a role that may create schemas and roles, instead of a private one
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 
     /// Listen on ports from this one on, instead of the usual ones
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65500))]
@@ -134,7 +133,7 @@ impl System {
         check_free("the mailbox", ports.mailbox_smtp())?;
 
         teller.say("Postgres …");
-        let database = Database::open(&world, args.database_url.clone()).await?;
+        let database = Database::open(&world, args.database.url()?).await?;
         teller.say("Mailbox …");
         let mailbox = Mailbox::start(mailbox_options(&world, Some(ports))).await?;
 

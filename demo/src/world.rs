@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::database::DatabaseArgs;
+
 /// The data folder of a run, held by one process at a time.
 pub struct World {
     pub folder: PathBuf,
@@ -85,6 +87,35 @@ impl Run {
             return None;
         }
         serde_json::from_slice(&fs::read(folder.join("run.json")).ok()?).ok()
+    }
+}
+
+/// A system that no `waybill up` brought up, such as one on containers.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Elsewhere {
+    /// The order service of a system that runs elsewhere; DATABASE_URL is then its database
+    #[arg(long, env = "ORDER_URL", requires = "mailbox_url")]
+    order_url: Option<String>,
+
+    /// That system's Mailpit
+    #[arg(long, env = "MAILBOX_URL", requires = "order_url")]
+    mailbox_url: Option<String>,
+}
+
+impl Elsewhere {
+    /// The system that these settings name, or else the one that runs on the folder.
+    pub fn or_on(&self, folder: &Path, database: &DatabaseArgs) -> anyhow::Result<Option<Run>> {
+        let (Some(order_url), Some(mailbox_url)) = (&self.order_url, &self.mailbox_url) else {
+            return Ok(Run::find(folder));
+        };
+        let database_url = database
+            .url()?
+            .context("ORDER_URL names a system; set DATABASE_URL to its database, as its owner")?;
+        Ok(Some(Run {
+            database_url,
+            order_url: order_url.clone(),
+            mailbox_url: mailbox_url.clone(),
+        }))
     }
 }
 

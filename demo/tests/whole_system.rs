@@ -60,6 +60,17 @@ async fn what_was_deleted_by_hand_is_named() {
     assert!(verify.status.success(), "{}", text(&verify));
 
     let database = place.database().await;
+    // Every service's lines are in one place.
+    loop {
+        let services: Vec<String> =
+            sqlx::query_scalar("select distinct key from log.record where topic = 'log' order by 1")
+                .fetch_all(&database)
+                .await
+                .unwrap();
+        if services == ["delivery", "email", "invoice", "order"] {
+            break;
+        }
+    }
     for (delete, told) in [
         ("delete from delivery.shipment", "its shipment is missing"),
         ("delete from invoice.document", "nothing: it is missing"),
@@ -109,6 +120,59 @@ fn a_poisoned_record_and_a_killed_service_stop_nothing() {
     // A parent that dies without a word takes everything along.
     up.signal("-9");
     eventually("all processes to end", || place.processes().is_empty().then_some(()));
+}
+
+#[tokio::test]
+async fn a_system_elsewhere_is_prepared_asked_and_verified_by_its_addresses() {
+    let place = Place::new();
+    let mut up = place.up(&[]);
+    up.wait_for("complete");
+    // Passwords apart from their URLs, as on containers.
+    let secrets = place.data().join("secrets");
+    std::fs::create_dir(&secrets).unwrap();
+    let url = place.database_url();
+    let (login, server) = url.split_once('@').unwrap();
+    let (user, password) = login.rsplit_once(':').unwrap();
+    let owner = format!("{user}@{server}");
+    std::fs::write(secrets.join("owner"), password).unwrap();
+    let waybill = |command: &str, args: &[&str]| {
+        let mut waybill = place.waybill(command, args);
+        waybill
+            .env("WAYBILL_DATA", "/nowhere")
+            .env("ROLE_PASSWORDS", &secrets)
+            .env("DATABASE_URL", &owner)
+            .env("DATABASE_PASSWORD_FILE", secrets.join("owner"))
+            .env("ORDER_URL", place.order_url())
+            .env("MAILBOX_URL", up.ready["mailbox"].as_str().unwrap());
+        waybill.output().unwrap()
+    };
+
+    let health = place
+        .waybill("service", &["order", "health"])
+        .env("HTTP_ADDR", format!("0.0.0.0:{}", place.port_base + 1))
+        .output()
+        .unwrap();
+    assert!(health.status.success(), "{}", text(&health));
+    let load = waybill("load", &["--orders", "20", "--connections", "2"]);
+    assert!(load.status.success(), "{}", text(&load));
+    let verify = waybill("verify", &[]);
+    assert!(verify.status.success() && text(&verify).contains("nothing is missing"));
+
+    let migrate = waybill("migrate", &[]);
+    assert!(!migrate.status.success());
+    let missing = secrets.join("waybill_order").display().to_string();
+    assert!(text(&migrate).contains(&missing), "{}", text(&migrate));
+    for role in ["waybill_order", "waybill_delivery", "waybill_invoice", "waybill_email"] {
+        std::fs::write(secrets.join(role), format!("it's {role}'s %41\n")).unwrap();
+    }
+    let migrate = waybill("migrate", &[]);
+    assert!(migrate.status.success(), "{}", text(&migrate));
+    let login = |role: &str, password: &str| {
+        let options: sqlx::postgres::PgConnectOptions = owner.parse().unwrap();
+        sqlx::PgPool::connect_with(options.username(role).password(password))
+    };
+    login("waybill_email", "it's waybill_email's %41").await.unwrap();
+    login("waybill_email", "it's waybill_order's %41").await.unwrap_err();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::notices::Ends;
-use crate::{Broker, Error, Record, Stop};
+use crate::{Broker, Error, Record, Stop, telemetry};
 
 use super::assign::moves;
 use super::limits::Limits;
@@ -213,6 +213,10 @@ impl Member {
                 .collect();
             for row in &rows {
                 self.see(row);
+                if row.member == Some(self.session.member) {
+                    let behind = row.end - row.committed;
+                    telemetry::lag(&self.spec.group, &subscribed.topic, row.slot.partition, behind);
+                }
             }
             let plan = moves(self.session.member, &members, &owners);
             wanted.extend(plan.claim.into_iter().map(|i| *rows[i]));

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::error::is_fenced;
 use crate::publish::NextProgress;
 use crate::supervise::backoff;
+use crate::telemetry::{self, Processing, process_span};
 use crate::{Broker, Error, Record, Transaction};
 
 use super::dead_letter;
@@ -122,18 +123,27 @@ impl Worker {
         self.limits.records(records.len()).await;
         let in_flight = self.in_flight.clone();
         let _permit = in_flight.acquire().await.map_err(|_| Failure::Lost)?;
+        let (group, topic) = (self.group.clone(), self.topic.clone());
+        let processing = Processing::begin(&group, &topic, records.len());
+        let result = self.handle(records, last.offset() as i64 + 1).await;
+        processing.end(result.is_ok());
+        result
+    }
+
+    async fn handle(&mut self, records: &[Record], next: i64) -> Result<(), Failure> {
         let mut tx = self.broker.begin_here().await.map_err(Failure::from)?;
+        let span = process_span(&self.group, &self.topic, self.slot.partition, records.len());
         // A transaction that panicked half-way is dropped, and so rolled back.
-        match AssertUnwindSafe(self.handler.handle(&mut tx, records)).catch_unwind().await {
+        let handle = AssertUnwindSafe(self.handler.handle(&mut tx, records)).catch_unwind();
+        match handle.instrument(span).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(Failure::of_handler(error)),
             Err(panic) => return Err(Failure::Handler(HandlerError::from(Panic::new(&*panic)))),
         }
-        self.commit(tx, last.offset() as i64 + 1).await
+        self.commit(tx, next).await
     }
 
     async fn commit(&mut self, mut tx: Transaction, next: i64) -> Result<(), Failure> {
-        let publishes = tx.publishes();
         let progress = NextProgress {
             subscription: self.slot.subscription,
             partition: self.slot.partition,
@@ -142,7 +152,7 @@ impl Worker {
             generation: self.generation,
             committed: next,
         };
-        match tx.flush_with(progress).await {
+        match tx.flush(Some(progress)).await {
             Ok(()) => {}
             Err(Error::Database(error)) if is_fenced(&error) => {
                 drop(tx);
@@ -156,7 +166,7 @@ impl Worker {
             }
             Err(error) => return Err(Failure::of_handler(error.into())),
         }
-        match tx.commit_flushed(publishes).await {
+        match tx.commit_flushed().await {
             Ok(()) => {
                 self.seq += 1;
                 self.committed = next;
@@ -282,7 +292,10 @@ impl Worker {
                 Err(error) => Err(error.into()),
             };
             match moved {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    telemetry::dead_letter(&self.group, &self.topic);
+                    return Ok(());
+                }
                 Err(Failure::Lost) => return Err(Lost),
                 Err(Failure::Server(trouble)) => warn!("dead letter will be retried: {trouble}"),
                 Err(Failure::Handler(trouble)) => {

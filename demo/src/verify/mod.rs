@@ -16,9 +16,9 @@ use mailbox::Mailbox;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use crate::Folder;
-use crate::database::Database;
+use crate::database::{Database, DatabaseArgs};
 use crate::up::mailbox_options;
-use crate::world::{Run, World};
+use crate::world::{Elsewhere, World};
 
 /// What is told of one question; the rest is counted.
 const TOLD_OF_EACH: usize = 20;
@@ -28,6 +28,12 @@ pub struct Args {
     #[command(flatten)]
     folder: Folder,
 
+    #[command(flatten)]
+    database: DatabaseArgs,
+
+    #[command(flatten)]
+    elsewhere: Elsewhere,
+
     /// How many seconds to wait for what is still on its way
     #[arg(long, default_value_t = 60)]
     pub patience: u64,
@@ -35,14 +41,14 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let patience = Duration::from_secs(args.patience);
-    if let Some(run) = Run::find(&args.folder.data) {
+    if let Some(run) = args.elsewhere.or_on(&args.folder.data, &args.database)? {
         let pool =
             PgPool::connect(&run.database_url).await.context("the running system's database")?;
         return report(&pool, patience, &Mails::At(run.mailbox_url)).await;
     }
     // Nothing runs, so nothing is on its way: what is missing now stays missing.
     let world = World::take(&args.folder.data)?;
-    let database = Database::open(&world, std::env::var("DATABASE_URL").ok()).await?;
+    let database = Database::open(&world, args.database.url()?).await?;
     let mails = Mails::In(Mailbox::start(mailbox_options(&world, None)).await?);
     let code = report(&database.pool, Duration::ZERO, &mails).await;
     database.close().await?;

@@ -18,6 +18,7 @@ async fn start(database: &Database, clock_speed: f64) -> Service {
     let settings = delivery::Settings {
         common: chassis::Settings {
             database_url: database.url_of(&delivery::DESCRIPTOR),
+            database_password_file: None,
             broker_url: None,
             http_addr: Some(([127, 0, 0, 1], 0).into()),
         },

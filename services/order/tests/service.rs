@@ -24,6 +24,7 @@ async fn start(database: Database, orders_per_second: u32) -> World {
     let settings = order::Settings {
         common: chassis::Settings {
             database_url: database.url_of(&order::DESCRIPTOR),
+            database_password_file: None,
             broker_url: None,
             http_addr: Some(([127, 0, 0, 1], 0).into()),
         },

@@ -45,6 +45,7 @@ pub fn settings(database: &Database, smtp_url: &str) -> email::Settings {
     email::Settings {
         common: chassis::Settings {
             database_url: database.url_of(&email::DESCRIPTOR),
+            database_password_file: None,
             broker_url: None,
             http_addr: Some(([127, 0, 0, 1], 0).into()),
         },

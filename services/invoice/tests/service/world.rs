@@ -31,6 +31,7 @@ impl World {
         let settings = Settings {
             common: chassis::Settings {
                 database_url: self.db.url_of(&DESCRIPTOR),
+                database_password_file: None,
                 broker_url: None,
                 http_addr: Some(([127, 0, 0, 1], 0).into()),
             },
