@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::error::statement;
+use crate::error::{is_foreign_tick, statement};
 use crate::notices::{self, Notices};
 use crate::publish::Topics;
 use crate::publisher::{self, Publish, Publisher};
@@ -251,6 +251,23 @@ impl Broker {
         self.inner.notices.published();
     }
 
+    /// Gives an offset to everything that was committed before this call, by the sequencer's
+    /// own statement: for who publishes, or finds a log that no process had open, and is to see
+    /// all of it at once. A running consumer has no need of it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn sequenced(&self) -> Result<(), Error> {
+        loop {
+            match sqlx::query("select log.tick(false)").execute(&mut *self.conn().await?).await {
+                Ok(_) => return Ok(()),
+                // Another sequencer's tick came between, perhaps without the newest records.
+                Err(error) if is_foreign_tick(&error) => {}
+                Err(error) => return Err(Error::from_statement("sequencing", error)),
+            }
+        }
+    }
+
     /// Stops consumers after the batch in hand, then all else.
     pub async fn shutdown(&self) {
         let ended = {
@@ -353,6 +370,8 @@ fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
 }
 
 fn without_password(url: &str) -> String {
+    // A parameter may be the password, too.
+    let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.rsplit_once('@') {
         Some((login, host)) => match login.split_once("://") {
             Some((scheme, login)) => {
@@ -416,6 +435,7 @@ mod tests {
             ("kafka://localhost", "no engine for \"kafka\""),
             ("localhost", "no scheme"),
             ("postgres://me:secret@host:port/db", "port"),
+            ("postgres://me@host:port/db?password=secret", "port"),
         ] {
             let text = connect_options(url).unwrap_err().to_string();
             assert!(text.contains(told), "{text}");

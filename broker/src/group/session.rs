@@ -109,8 +109,11 @@ impl Session {
                 .bind(start.as_str())
                 .fetch_one(&mut conn)
                 .await
-                .map_err(|error| {
-                    Error::from_statement(format!("topic {topic} for {group}"), error)
+                .map_err(|error| match Error::from_statement(&*topic, error) {
+                    Error::Forbidden { source, .. } => {
+                        Error::Forbidden { what: format!("topic {topic} for {group}"), source }
+                    }
+                    error => error,
                 })?;
             let id: i32 = row.try_get(0)?;
             sqlx::query("select pg_advisory_lock($1, $2)")

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::statement;
 use crate::group::session::fetch;
+use crate::operate::Position;
 use crate::{Broker, Error, Record};
 
 /// What a plain read asks for at most, in bytes.
@@ -33,6 +34,24 @@ pub struct PartitionInfo {
     pub end: i64,
     /// When the newest record was published.
     pub newest_at: Option<DateTime<Utc>>,
+}
+
+/// What a role may do with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privilege {
+    /// Put records in.
+    Publish,
+    /// Take records out, with a group of its own or without one.
+    Consume,
+}
+
+impl Privilege {
+    fn as_str(self) -> &'static str {
+        match self {
+            Privilege::Publish => "publish",
+            Privilege::Consume => "consume",
+        }
+    }
 }
 
 impl Broker {
@@ -93,6 +112,64 @@ impl Broker {
             .await
             .map_err(statement(topic))?;
         Ok(())
+    }
+
+    /// Where a position is in one partition of a topic, or in each: partition and offset.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`]; [`Error::Refused`] for a partition that does not exist, or an
+    /// offset that one of them does not have.
+    pub async fn offsets(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        at: Position,
+    ) -> Result<Vec<(i32, u64)>, Error> {
+        let offsets: Vec<(i32, i64)> = sqlx::query_as(
+            "select p, log.position(t.id, p, $3)
+               from log.topic t cross join generate_series(0, t.partitions - 1) p
+              where t.id = log.topic_id($1) and p = coalesce($2, p) order by p",
+        )
+        .bind(topic)
+        .bind(partition)
+        .bind(at.to_string())
+        .fetch_all(&mut *self.conn().await?)
+        .await
+        .map_err(statement(topic))?;
+        match (partition, offsets.is_empty()) {
+            (Some(partition), true) => {
+                Err(Error::Refused(format!("topic {topic:?} has no partition {partition}")))
+            }
+            _ => Ok(offsets.into_iter().map(|(p, offset)| (p, offset.max(0) as u64)).collect()),
+        }
+    }
+
+    /// Lets a role publish to a topic, or consume it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`]; [`Error::Refused`] for a role that does not exist;
+    /// [`Error::Forbidden`] for another role than the log's owner.
+    pub async fn grant_topic(
+        &self,
+        topic: &str,
+        privilege: Privilege,
+        role: &str,
+    ) -> Result<(), Error> {
+        // The server looks the role up at each use: one that does not exist would be an error
+        // to whoever uses the topic.
+        let granted = sqlx::query(
+            "select log.grant_topic($1, $2, r.rolname) from pg_roles r where r.rolname = $3",
+        )
+        .bind(topic)
+        .bind(privilege.as_str())
+        .bind(role)
+        .fetch_optional(&mut *self.conn().await?)
+        .await
+        .map_err(statement(topic))?;
+        match granted {
+            Some(_) => Ok(()),
+            None => Err(Error::Refused(format!("role {role:?} does not exist"))),
+        }
     }
 
     /// Records of one partition from an offset on, at most `max`; fewer at the end or where
