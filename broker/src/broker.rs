@@ -21,7 +21,8 @@ use crate::{Error, Transaction, operate, sequencer, telemetry};
 /// How long a shutdown waits for the parts that it stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
-/// A connection that was idle for longer is tried before it is used.
+/// A connection that was idle for longer is tried before it is used, as is one from before the
+/// server was last seen to end one.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// Settings of a connection to the log.
@@ -130,6 +131,7 @@ impl Broker {
         let notices = Arc::new(Notices::new());
         let topics = Arc::new(Topics::default());
         let pool = {
+            let trouble = notices.clone();
             // Entered, so that the pool's own tasks live there too.
             let _guard = runtime.enter();
             PgPoolOptions::new()
@@ -137,9 +139,10 @@ impl Broker {
                 .acquire_timeout(Duration::from_secs(10))
                 // A ping each time is a round trip each time.
                 .test_before_acquire(false)
-                .before_acquire(|conn, meta| {
+                .before_acquire(move |conn, meta| {
+                    let suspect = meta.idle_for > PING_AFTER || trouble.may_have_ended(meta.age);
                     Box::pin(async move {
-                        match meta.idle_for > PING_AFTER {
+                        match suspect {
                             true => conn.ping().await.map(|()| true),
                             false => Ok(true),
                         }

@@ -62,11 +62,12 @@ async fn what_was_deleted_by_hand_is_named() {
     let database = place.database().await;
     // Every service's lines are in one place.
     loop {
-        let services: Vec<String> =
-            sqlx::query_scalar("select distinct key from log.record where topic = 'log' order by 1")
-                .fetch_all(&database)
-                .await
-                .unwrap();
+        let services: Vec<String> = sqlx::query_scalar(
+            "select distinct key from log.record where topic = 'log' order by 1",
+        )
+        .fetch_all(&database)
+        .await
+        .unwrap();
         if services == ["delivery", "email", "invoice", "order"] {
             break;
         }
