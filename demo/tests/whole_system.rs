@@ -164,7 +164,9 @@ async fn a_system_elsewhere_is_prepared_asked_and_verified_by_its_addresses() {
     let missing = secrets.join("waybill_order").display().to_string();
     assert!(text(&migrate).contains(&missing), "{}", text(&migrate));
     for role in ["waybill_order", "waybill_delivery", "waybill_invoice", "waybill_email"] {
-        std::fs::write(secrets.join(role), format!("it's {role}'s %41\n")).unwrap();
+        std::fs::create_dir(secrets.join(role)).unwrap();
+        let password = format!("it's {role}'s %41\n");
+        std::fs::write(secrets.join(role).join("password"), password).unwrap();
     }
     let migrate = waybill("migrate", &[]);
     assert!(migrate.status.success(), "{}", text(&migrate));
