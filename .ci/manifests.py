@@ -84,11 +84,16 @@ def check_queries(rules_file):
         (f"panel {panel['title']!r}", target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", [])
     ]
     parsed = [query.replace("$__rate_interval", "1m") for _, query in queries]
-    rules = [{"record": f"query:{n}", "expr": query} for n, query in enumerate(parsed)]
-    Path(rules_file).write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    parsed = [{"record": f"query:{n}", "expr": query} for n, query in enumerate(parsed)]
+    Path(rules_file).write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": parsed}]}))
 
-    alerts = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
-    for rule in alerts:
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    recorded = {rule["record"]: rule["expr"] for rule in rules if "record" in rule}
+    known |= set(recorded)
+    queries += [(f"record {name}", query) for name, query in recorded.items()]
+    for rule in rules:
+        if "alert" not in rule:
+            continue
         expect(rule.get("annotations", {}).get("summary"), f"alert {rule['alert']} does not say what to do")
         used = re.findall(r"\$labels\.(\w+)", str(rule["annotations"]))
         queries.append((f"alert {rule['alert']}", rule["expr"] + " # " + " ".join(used)))
@@ -102,7 +107,7 @@ def check_queries(rules_file):
         for label in used - known_labels:
             expect(False, f"{place} asks for label {label}, which no metric has")
         if place.startswith("panel"):
-            shown |= names
+            shown |= names.union(*(asked(recorded[name])[0] for name in names & set(recorded)))
     for name in sorted(metrics):
         expect(any(one == name or one.startswith(f"{name}_") for one in shown), f"the dashboard does not show {name}")
     source = yaml.safe_load(Path("containers/observability/grafana/datasources/prometheus.yml").read_text())
