@@ -50,7 +50,7 @@ impl World {
         let binaries = Binaries::find_or_fetch(|_| ()).await.unwrap();
         println!("Postgres {}, fsync on", binaries.release);
         let server = Server::start(&binaries, options).await.unwrap();
-        let rounds = rounds.unwrap_or(if full { 9 } else { 5 }) | 1;
+        let rounds = rounds.unwrap_or(if full { 11 } else { 7 }) | 1;
         let values = (0..4096).map(|_| value()).collect();
         World { server, full, rounds, values, databases: AtomicU32::new(0), folder }
     }
@@ -62,7 +62,7 @@ impl World {
 
     /// How long one side's round takes.
     pub fn round(&self) -> Duration {
-        Duration::from_millis(self.pick(400, 2_000))
+        Duration::from_millis(self.pick(250, 2_000))
     }
 
     pub fn pick<T>(&self, quick: T, full: T) -> T {
