@@ -52,7 +52,7 @@ idle     CPU of the process and of all of Postgres, and fsyncs, while nothing is
 #[derive(Parser)]
 #[command(name = "speed", after_long_help = HOW)]
 struct Args {
-    /// Longer rounds, more of them, and the log grown to 10 million records: an hour
+    /// Longer rounds, more of them, and the log grown to 10 million records
     #[arg(long)]
     full: bool,
 
