@@ -74,7 +74,7 @@ struct Inner {
     pool: PgPool,
     topics: Arc<Topics>,
     notices: Arc<Notices>,
-    publisher: Addr<Publisher>,
+    publisher: mpsc::UnboundedSender<Publish>,
     room: Arc<Semaphore>,
     // All of the log's connections and actors live on a runtime of their own: one that the
     // caller blocks or drops would take them along.
@@ -152,7 +152,14 @@ impl Broker {
         };
         let publisher = {
             let (pool, topics, notices) = (pool.clone(), topics.clone(), notices.clone());
-            Supervisor::start_in_arbiter(&arbiter, move |_| Publisher::new(pool, topics, notices))
+            let (publisher, mailbox) = Publisher::new(pool, topics, notices);
+            // Handlers publish while consumers end: no shutdown waits for this one, and it ends
+            // with its mailbox.
+            let (alone, _) = mpsc::channel(1);
+            Supervised::start(&arbiter, "publisher", alone, move || {
+                publisher.clone().run().boxed()
+            });
+            mailbox
         };
         let turn = {
             let (connect, notices) = (connect.clone(), notices.clone());
@@ -227,7 +234,8 @@ impl Broker {
         let room = self.inner.room.clone().acquire_many_owned(bytes as u32).await;
         let room = room.map_err(|_| Error::Closed)?;
         let (reply, result) = oneshot::channel();
-        self.inner.publisher.do_send(Publish { records, reply, room });
+        let call = Publish { records, reply, room };
+        self.inner.publisher.send(call).map_err(|_| Error::Closed)?;
         result.await.unwrap_or(Err(Error::Closed))
     }
 

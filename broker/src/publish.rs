@@ -106,6 +106,14 @@ impl Topics {
         mut progress: Option<NextProgress>,
     ) -> Result<(), Error> {
         let mut batches = self.batches(conn, records).await?.into_iter().peekable();
+        if batches.len() == 1
+            && progress.is_none()
+            && let Some((topic, partition, batch)) = batches.next()
+        {
+            let insert = sqlx::query(INSERT_ONE).bind(topic).bind(partition);
+            let insert = insert.bind(batch.lens).bind(batch.body).execute(&mut *conn).await;
+            insert.map_err(|error| Error::from_statement(topic_names(records), error))?;
+        }
         while batches.peek().is_some() {
             let (mut topics, mut partitions, mut lens, mut bodies) =
                 (vec![], vec![], vec![], vec![]);
@@ -150,6 +158,10 @@ pub(crate) fn of_commit(error: sqlx::Error) -> Error {
         _ => Error::OutcomeUnknown(error),
     }
 }
+
+/// One batch: without arrays, which the server would copy the bodies into and out of.
+const INSERT_ONE: &str =
+    "insert into log.record_batch (topic, partition, lens, body) values ($1, $2, $3, $4)";
 
 const INSERT: &str = "insert into log.record_batch (topic, partition, lens, body)
     select * from unnest($1::int[], $2::int[], $3::bytea[], $4::bytea[])";
@@ -237,14 +249,22 @@ impl Transaction {
         self.broker.topics().insert(&mut self.inner, &records, progress).await
     }
 
-    /// Commits; the rows and the records are durable when this returns.
+    /// Commits; the rows and the records are durable when this returns. Once polled it goes on
+    /// even if it is dropped.
     ///
     /// # Errors
     /// [`Error::OutcomeUnknown`] where the connection broke during COMMIT; after any other
     /// error nothing was committed.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.flush(None).await?;
-        self.commit_flushed().await
+        let runtime = self.broker.runtime().clone();
+        // Where the connection lives: else each answer of the server would wake a thread there,
+        // and that one the caller's.
+        let committed = runtime.spawn(async move {
+            self.flush(None).await?;
+            self.commit_flushed().await
+        });
+        // Broken off with the runtime.
+        committed.await.map_err(|_| Error::OutcomeUnknown(sqlx::Error::WorkerCrashed))?
     }
 
     pub(crate) async fn commit_flushed(self) -> Result<(), Error> {

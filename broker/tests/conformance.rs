@@ -301,13 +301,14 @@ async fn takeover() {
         (share == 2).then_some(())
     })
     .await;
-    // As a process does that is killed: nothing is released.
+    // As a process does that is killed: nothing is released. Again and again, since this one is
+    // not dead and would come back.
     drop(dying);
-    sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dying' and datname = current_database()")
-        .execute(&log.pool)
-        .await
-        .unwrap();
     eventually("the other to own all", || async {
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dying' and datname = current_database()")
+            .execute(&log.pool)
+            .await
+            .unwrap();
         owners().await.iter().all(|owner| owner.as_deref() == Some("broker")).then_some(())
     })
     .await;

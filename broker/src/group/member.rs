@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Addr;
 use rand::Rng;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -16,7 +15,7 @@ use crate::{Broker, Error, Record, Stop, telemetry};
 
 use super::assign::moves;
 use super::limits::Limits;
-use super::partition::{Event, Outcome, Partition, Release, Work};
+use super::partition::{Event, Outcome, Partition};
 use super::session::{Claimed, Progress, Session, Slot, Subscribed};
 use super::worker::Worker;
 use super::{BelowLogStart, Spec};
@@ -62,7 +61,7 @@ fn below_log_start(spec: &Spec, session: &Session, row: &Progress) -> Error {
 
 /// A partition that this member owns.
 struct Held {
-    actor: Addr<Partition>,
+    actor: Partition,
     /// The next offset to fetch.
     next: i64,
     end: i64,
@@ -224,7 +223,7 @@ impl Member {
                 if let Some(held) = self.held.get_mut(&rows[i].slot).filter(|held| !held.releasing)
                 {
                     held.releasing = true;
-                    held.actor.do_send(Release);
+                    held.actor.release();
                 }
             }
         }
@@ -262,7 +261,7 @@ impl Member {
             if row.member != Some(self.session.member) && !held.releasing {
                 // Its actor will be fenced; no need to feed it until then.
                 held.releasing = true;
-                held.actor.do_send(Release);
+                held.actor.release();
             }
         }
     }
@@ -298,7 +297,7 @@ impl Member {
             committed: claimed.committed,
             in_doubt: None,
         };
-        let actor = Partition::start(self.broker.arbiter(), worker, self.events.clone());
+        let actor = Partition::start(worker, self.events.clone());
         self.held.insert(
             claimed.slot,
             Held {
@@ -367,7 +366,7 @@ impl Member {
             held.next = last.offset() as i64 + 1;
             held.batches += 1;
             held.bytes += bytes;
-            held.actor.do_send(Work { records, bytes });
+            held.actor.work(records, bytes);
             any = true;
         }
         Ok(any)
@@ -377,7 +376,7 @@ impl Member {
     async fn leave(self, mut inbox: mpsc::UnboundedReceiver<Event>) {
         let Member { mut held, events, session, spec, .. } = self;
         for held in held.values() {
-            held.actor.do_send(Release);
+            held.actor.release();
         }
         drop(events);
         let drained = timeout(DRAIN, async {

@@ -1,6 +1,8 @@
 //! One partition of one group in one process: its mailbox keeps the order.
 
-use actix::prelude::*;
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tracing::error;
 
@@ -9,18 +11,13 @@ use crate::Record;
 use super::session::Slot;
 use super::worker::{Lost, Worker};
 
-/// Records to handle, in offset order, following the last `Work`.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Work {
-    pub records: Vec<Record>,
-    pub bytes: usize,
+/// What a member asks of a partition.
+enum Message {
+    /// Records to handle, in offset order, following the last of these.
+    Work { records: Vec<Record>, bytes: usize },
+    /// Give the partition back once the work before this message is done.
+    Release,
 }
-
-/// Give the partition back once the work before this message is done.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Release;
 
 /// What became of a partition's work, for the member that handed it out.
 pub(crate) struct Event {
@@ -29,7 +26,7 @@ pub(crate) struct Event {
 }
 
 pub(crate) enum Outcome {
-    /// One `Work` is committed.
+    /// One batch is committed.
     Done { bytes: usize },
     /// Free for others, at the member's own wish.
     Released,
@@ -37,79 +34,65 @@ pub(crate) enum Outcome {
     Lost,
 }
 
-/// The actor. Its mailbox holds at most the credit that the member gives it.
+/// The actor's address. Its mailbox holds at most the credit that the member gives it.
+///
+/// The actor is a task with a mailbox and not one of actix's: those live on one thread, and the
+/// way there and back cost a record as much as its fetch.
 pub(crate) struct Partition {
-    slot: Slot,
-    // Out while a batch is in hand.
-    worker: Option<Worker>,
-    events: mpsc::UnboundedSender<Event>,
-    releasing: bool,
+    mailbox: mpsc::UnboundedSender<Message>,
 }
 
 impl Partition {
-    pub fn start(
-        arbiter: &ArbiterHandle,
-        worker: Worker,
-        events: mpsc::UnboundedSender<Event>,
-    ) -> Addr<Partition> {
-        Self::start_in_arbiter(arbiter, move |_| Partition {
-            slot: worker.slot,
-            worker: Some(worker),
-            events,
-            releasing: false,
-        })
-    }
-
-    fn tell(&self, outcome: Outcome) {
-        // The member may have left already; the fence does not need it.
-        let _ = self.events.send(Event { slot: self.slot, outcome });
-    }
-}
-
-impl Actor for Partition {
-    type Context = Context<Self>;
-}
-
-impl Handler<Work> for Partition {
-    type Result = ();
-
-    fn handle(&mut self, Work { records, bytes }: Work, ctx: &mut Self::Context) {
-        let Some(mut worker) = self.worker.take() else { return };
-        let work = tokio::spawn(async move {
-            let result = worker.deliver(&records).await;
-            (worker, result)
+    pub fn start(worker: Worker, events: mpsc::UnboundedSender<Event>) -> Partition {
+        let (mailbox, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let slot = worker.slot;
+            let run = AssertUnwindSafe(run(worker, inbox, &events)).catch_unwind().await;
+            let outcome = run.unwrap_or_else(|_| {
+                error!(partition = slot.partition, "handing out a batch panicked");
+                Some(Outcome::Lost)
+            });
+            if let Some(outcome) = outcome {
+                // The member may have left already; the fence does not need it.
+                let _ = events.send(Event { slot, outcome });
+            }
         });
-        // The mailbox waits: the next batch starts when this one is committed.
-        ctx.wait(work.into_actor(self).map(move |end, this, ctx| match end {
-            Ok((worker, Ok(()))) => {
-                this.worker = Some(worker);
-                this.tell(Outcome::Done { bytes });
-            }
-            Ok((_, Err(Lost))) => {
-                this.tell(Outcome::Lost);
-                ctx.stop();
-            }
-            Err(panic) => {
-                error!(partition = this.slot.partition, "handing out a batch panicked: {panic}");
-                this.tell(Outcome::Lost);
-                ctx.stop();
-            }
-        }));
+        Partition { mailbox }
+    }
+
+    /// Hands out records, which follow on the last.
+    pub fn work(&self, records: Vec<Record>, bytes: usize) {
+        // One that has ended said so, and is soon forgotten.
+        let _ = self.mailbox.send(Message::Work { records, bytes });
+    }
+
+    /// Asks it to end after what it has.
+    pub fn release(&self) {
+        let _ = self.mailbox.send(Message::Release);
     }
 }
 
-impl Handler<Release> for Partition {
-    type Result = ();
-
-    fn handle(&mut self, _: Release, ctx: &mut Self::Context) {
-        if std::mem::replace(&mut self.releasing, true) {
-            return;
+/// One message after the other: the next batch starts when this one is committed. Says how it
+/// ended, unless everybody forgot about it.
+async fn run(
+    mut worker: Worker,
+    mut inbox: mpsc::UnboundedReceiver<Message>,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Option<Outcome> {
+    while let Some(message) = inbox.recv().await {
+        match message {
+            Message::Work { records, bytes } => match worker.deliver(&records).await {
+                Ok(()) => {
+                    let done = Event { slot: worker.slot, outcome: Outcome::Done { bytes } };
+                    let _ = events.send(done);
+                }
+                Err(Lost) => return Some(Outcome::Lost),
+            },
+            Message::Release => {
+                worker.release().await;
+                return Some(Outcome::Released);
+            }
         }
-        let Some(worker) = self.worker.take() else { return };
-        let release = tokio::spawn(worker.release());
-        ctx.wait(release.into_actor(self).map(|_, this, ctx| {
-            this.tell(Outcome::Released);
-            ctx.stop();
-        }));
     }
+    None
 }
