@@ -10,10 +10,14 @@ use tokio::time::timeout;
 use crate::group::Start;
 use crate::group::session::fetch;
 use crate::notices::Ends;
+use crate::record::InvalidRecord;
 use crate::{Broker, Error, Record};
 
 const FETCH_RECORDS: i32 = 1000;
+/// Of each partition.
 const FETCH_BYTES: i64 = 1024 * 1024;
+/// Of a topic with a thousand, all at once would be a thousand times as much in memory.
+const FETCH_PARTITIONS: usize = 16;
 const SAFETY_POLL: Duration = Duration::from_secs(1);
 
 /// A reader that belongs to no group and keeps no progress: for live views, where every
@@ -26,6 +30,8 @@ pub struct Broadcast {
     topics: BTreeMap<i32, Arc<str>>,
     positions: BTreeMap<(i32, i32), Position>,
     look: bool,
+    /// Whose turn it is, so that none waits for the others to end.
+    turn: usize,
 }
 
 #[derive(Debug, Default)]
@@ -41,13 +47,7 @@ impl Broker {
     /// [`Error::UnknownTopic`] where a topic is missing, [`Error::Database`] where the
     /// database cannot be reached.
     pub async fn broadcast(&self, topics: &[&str], start: Start) -> Result<Broadcast, Error> {
-        let mut reader = Broadcast {
-            broker: self.clone(),
-            ticks: self.notices().subscribe(),
-            topics: BTreeMap::new(),
-            positions: BTreeMap::new(),
-            look: true,
-        };
+        let mut reader = Broadcast::new(self);
         let mut tx = self.begin().await?;
         for name in topics {
             let topic = self.topics().get(&mut tx, name).await?;
@@ -65,9 +65,49 @@ impl Broker {
         }
         Ok(reader)
     }
+
+    /// Reads these partitions, of any topics, each from an offset on. An offset that is not
+    /// kept any more counts as the log start; [`offsets`](Broker::offsets) finds one by time.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Broker::broadcast); [`InvalidRecord::Partition`] for a partition that
+    /// there is not.
+    pub async fn broadcast_from(&self, places: &[(&str, i32, u64)]) -> Result<Broadcast, Error> {
+        let mut reader = Broadcast::new(self);
+        let mut tx = self.begin().await?;
+        for (name, partition, offset) in places {
+            let topic = self.topics().get(&mut tx, name).await?;
+            if !(0..topic.partitions).contains(partition) {
+                let (topic_name, last) = ((*name).to_owned(), topic.partitions - 1);
+                return Err(InvalidRecord::Partition {
+                    topic: topic_name,
+                    partition: *partition,
+                    last,
+                }
+                .into());
+            }
+            reader.topics.insert(topic.id, (*name).into());
+            let next = i64::try_from(*offset).unwrap_or(i64::MAX);
+            reader.positions.insert((topic.id, *partition), Position { next, end: 0 });
+        }
+        drop(tx);
+        reader.find_ends().await?;
+        Ok(reader)
+    }
 }
 
 impl Broadcast {
+    fn new(broker: &Broker) -> Broadcast {
+        Broadcast {
+            broker: broker.clone(),
+            ticks: broker.notices().subscribe(),
+            topics: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            look: true,
+            turn: 0,
+        }
+    }
+
     /// The next records, at least one, in offset order within each partition.
     ///
     /// # Errors
@@ -107,16 +147,19 @@ impl Broadcast {
     async fn find_ends(&mut self) -> Result<(), Error> {
         let (topics, partitions): (Vec<i32>, Vec<i32>) = self.positions.keys().copied().unzip();
         let mut tx = self.broker.begin().await?;
-        let ends: Vec<(i32, i32, i64)> = sqlx::query_as(
-            "select w.topic, w.partition, log.partition_end(w.topic, w.partition)
+        let ends: Vec<(i32, i32, i64, i64)> = sqlx::query_as(
+            "select w.topic, w.partition, log.partition_start(w.topic, w.partition),
+                    log.partition_end(w.topic, w.partition)
                from unnest($1::int[], $2::int[]) w(topic, partition)",
         )
         .bind(topics)
         .bind(partitions)
         .fetch_all(&mut *tx)
         .await?;
-        for (topic, partition, end) in ends {
+        for (topic, partition, start, end) in ends {
             if let Some(position) = self.positions.get_mut(&(topic, partition)) {
+                // What lies below would never come, and with it nothing behind it.
+                position.next = position.next.max(start);
                 position.end = end;
             }
         }
@@ -125,7 +168,7 @@ impl Broadcast {
     }
 
     async fn fetch(&mut self) -> Result<Vec<Record>, Error> {
-        let wanted: Vec<(i32, i32, i64)> = self
+        let mut wanted: Vec<(i32, i32, i64)> = self
             .positions
             .iter()
             .filter(|(_, position)| position.next < position.end)
@@ -133,6 +176,12 @@ impl Broadcast {
             .collect();
         if wanted.is_empty() {
             return Ok(Vec::new());
+        }
+        if wanted.len() > FETCH_PARTITIONS {
+            let turn = self.turn % wanted.len();
+            wanted.rotate_left(turn);
+            wanted.truncate(FETCH_PARTITIONS);
+            self.turn = turn + FETCH_PARTITIONS;
         }
         let mut tx = self.broker.begin().await?;
         let batches = fetch(&mut tx, &wanted, FETCH_RECORDS, FETCH_BYTES).await?;
@@ -148,6 +197,8 @@ impl Broadcast {
                 records.push(record);
             }
         }
+        // Retention may have passed this reader by.
+        self.look = records.is_empty();
         Ok(records)
     }
 }

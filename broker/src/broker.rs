@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use crate::error::statement;
+use crate::error::{is_foreign_tick, statement};
 use crate::notices::{self, Notices};
 use crate::publish::Topics;
 use crate::publisher::{self, Publish, Publisher};
@@ -21,7 +21,8 @@ use crate::{Error, Transaction, operate, sequencer, telemetry};
 /// How long a shutdown waits for the parts that it stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
-/// A connection that was idle for longer is tried before it is used.
+/// A connection that was idle for longer is tried before it is used, as is one from before the
+/// server was last seen to end one.
 const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// Settings of a connection to the log.
@@ -130,6 +131,7 @@ impl Broker {
         let notices = Arc::new(Notices::new());
         let topics = Arc::new(Topics::default());
         let pool = {
+            let trouble = notices.clone();
             // Entered, so that the pool's own tasks live there too.
             let _guard = runtime.enter();
             PgPoolOptions::new()
@@ -137,9 +139,10 @@ impl Broker {
                 .acquire_timeout(Duration::from_secs(10))
                 // A ping each time is a round trip each time.
                 .test_before_acquire(false)
-                .before_acquire(|conn, meta| {
+                .before_acquire(move |conn, meta| {
+                    let suspect = meta.idle_for > PING_AFTER || trouble.may_have_ended(meta.age);
                     Box::pin(async move {
-                        match meta.idle_for > PING_AFTER {
+                        match suspect {
                             true => conn.ping().await.map(|()| true),
                             false => Ok(true),
                         }
@@ -251,6 +254,23 @@ impl Broker {
         self.inner.notices.published();
     }
 
+    /// Gives an offset to everything that was committed before this call, by the sequencer's
+    /// own statement: for who publishes, or finds a log that no process had open, and is to see
+    /// all of it at once. A running consumer has no need of it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn sequenced(&self) -> Result<(), Error> {
+        loop {
+            match sqlx::query("select log.tick(false)").execute(&mut *self.conn().await?).await {
+                Ok(_) => return Ok(()),
+                // Another sequencer's tick came between, perhaps without the newest records.
+                Err(error) if is_foreign_tick(&error) => {}
+                Err(error) => return Err(Error::from_statement("sequencing", error)),
+            }
+        }
+    }
+
     /// Stops consumers after the batch in hand, then all else.
     pub async fn shutdown(&self) {
         let ended = {
@@ -353,6 +373,8 @@ fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
 }
 
 fn without_password(url: &str) -> String {
+    // A parameter may be the password, too.
+    let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.rsplit_once('@') {
         Some((login, host)) => match login.split_once("://") {
             Some((scheme, login)) => {
@@ -416,6 +438,7 @@ mod tests {
             ("kafka://localhost", "no engine for \"kafka\""),
             ("localhost", "no scheme"),
             ("postgres://me:secret@host:port/db", "port"),
+            ("postgres://me@host:port/db?password=secret", "port"),
         ] {
             let text = connect_options(url).unwrap_err().to_string();
             assert!(text.contains(told), "{text}");

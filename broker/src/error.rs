@@ -148,6 +148,11 @@ pub(crate) fn is_fenced(error: &sqlx::Error) -> bool {
     })
 }
 
+/// Whether a lock was not had within `lock_timeout`.
+pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("55P03")
+}
+
 /// Whether another sequencer appended the tick first.
 pub(crate) fn is_foreign_tick(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {

@@ -26,7 +26,8 @@ pub use group::{
 };
 pub use migrate::{migrate, migrate_schema, migrations};
 pub use operate::{
-    DeadLetter, Kept, PartitionInfo, Place, Position, Redrive, Retention, Seek, TopicInfo,
+    DeadLetter, Kept, PartitionInfo, Place, Position, Privilege, Redrive, Retention, Seek,
+    TopicInfo,
 };
 pub use publish::Transaction;
 pub use record::{Headers, InvalidRecord, MAX_RECORD_BYTES, NewRecord, Record};

@@ -3,8 +3,9 @@
 //! Ticks of this process arrive by channel, those of others by `LISTEN`. All of it is a
 //! hint: readers look for themselves once a second.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::{Notify, broadcast};
@@ -53,6 +54,8 @@ pub(crate) struct Notices {
     foreign_tick: Notify,
     published: Notify,
     hint: Notify,
+    /// When the server last ended the listening connection: perhaps all others with it.
+    cut_off_at: Mutex<Option<Instant>>,
 }
 
 impl Notices {
@@ -63,6 +66,7 @@ impl Notices {
             foreign_tick: Notify::new(),
             published: Notify::new(),
             hint: Notify::new(),
+            cut_off_at: Mutex::new(None),
         }
     }
 
@@ -95,6 +99,16 @@ impl Notices {
         self.hint.notified().await;
     }
 
+    /// Whether a connection of that age may have ended with the listening one.
+    pub fn may_have_ended(&self, age: Duration) -> bool {
+        let cut_off_at = *self.cut_off_at.lock().unwrap_or_else(PoisonError::into_inner);
+        cut_off_at.is_some_and(|at| at.elapsed() < age)
+    }
+
+    fn cut_off(&self) {
+        *self.cut_off_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
     /// Coalesced: many before the next look are one.
     pub fn published(&self) {
         self.published.notify_one();
@@ -118,10 +132,11 @@ pub(crate) async fn listen(
     topics.clear();
     loop {
         let next = tokio::select! {
-            next = listener.try_recv() => next?,
+            next = listener.try_recv() => next.inspect_err(|_| notices.cut_off())?,
             () = stop.requested() => return Ok(()),
         };
         let Some(notification) = next else {
+            notices.cut_off();
             return Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()).into());
         };
         if notification.channel() == "log_hint" {

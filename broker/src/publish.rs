@@ -17,7 +17,7 @@ use crate::{Broker, Error, partitioner};
 /// What one transaction may hold back for its commit.
 const MAX_TRANSACTION_BYTES: usize = 64 * 1024 * 1024;
 /// What one INSERT carries.
-const MAX_STATEMENT_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_STATEMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Topics by name, as far as this process has met them.
 #[derive(Debug, Default)]
@@ -143,6 +143,14 @@ impl Topics {
     }
 }
 
+/// Without the server's answer to COMMIT nobody knows what it did.
+pub(crate) fn of_commit(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::Database(_) => Error::Database(error),
+        _ => Error::OutcomeUnknown(error),
+    }
+}
+
 const INSERT: &str = "insert into log.record_batch (topic, partition, lens, body)
     select * from unnest($1::int[], $2::int[], $3::bytea[], $4::bytea[])";
 
@@ -240,10 +248,7 @@ impl Transaction {
     }
 
     pub(crate) async fn commit_flushed(self) -> Result<(), Error> {
-        let committed = self.inner.commit().await.map_err(|error| match error {
-            sqlx::Error::Database(_) => Error::Database(error),
-            _ => Error::OutcomeUnknown(error),
-        });
+        let committed = self.inner.commit().await.map_err(of_commit);
         if let Some(sending) = self.sending {
             sending.end(committed.is_ok());
             self.broker.wake();

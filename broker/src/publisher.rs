@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::error;
 
 use crate::notices::Notices;
-use crate::publish::Topics;
+use crate::publish::{MAX_STATEMENT_BYTES, Topics, of_commit};
 use crate::record::NewRecord;
 use crate::telemetry::Sending;
 use crate::{Error, record};
@@ -130,6 +130,13 @@ async fn insert<R: Borrow<NewRecord>>(
     topics: &Topics,
     records: &[R],
 ) -> Result<(), Error> {
+    let bytes: usize = records.iter().map(|record| record.borrow().encoded_len()).sum();
+    if bytes > MAX_STATEMENT_BYTES {
+        // It takes several statements, and one call is stored whole or not at all.
+        let mut tx = pool.begin().await?;
+        topics.insert(&mut tx, records, None).await?;
+        return tx.commit().await.map_err(of_commit);
+    }
     let mut conn = pool.acquire().await?;
     // A statement of its own commits by itself: broken off, its outcome is unknown.
     topics.insert(&mut conn, records, None).await.map_err(|error| match error {

@@ -66,7 +66,12 @@ impl NewRecord {
         self.headers.iter().map(|(name, value)| 3 + name.len() + value.len()).sum()
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidRecord> {
+    /// Whether it can be published at all; [`publish`](crate::Broker::publish) asks the same of
+    /// each record. Whether the topic has its partition, only the log knows.
+    ///
+    /// # Errors
+    /// What is impossible about it.
+    pub fn check(&self) -> Result<(), InvalidRecord> {
         if self.key.as_ref().is_some_and(|key| key.len() >= usize::from(u16::MAX)) {
             return Err(InvalidRecord::KeyTooLong);
         }

@@ -291,3 +291,25 @@ async fn a_claim_that_a_crash_took_back_commits_nothing() {
         sqlx::query_scalar("select value from effect").fetch_all(&mut session).await.unwrap();
     assert_eq!(handled, ["3"], "{zombie:?}");
 }
+
+/// Connections that a restart ended are not handed out again: nobody else's call has to fail for
+/// each of them first.
+#[tokio::test]
+async fn after_a_restart_no_call_meets_a_dead_connection() {
+    let (mut server, log) = own_log().await;
+    let broker = log.broker().await;
+    let six = || async {
+        let mut open = Vec::new();
+        for _ in 0..6 {
+            let mut tx = broker.begin().await.unwrap();
+            sqlx::query("select").execute(&mut *tx).await.unwrap();
+            open.push(tx);
+        }
+    };
+    six().await;
+    server.server().signal(Signal::Quit).unwrap();
+    server.server_mut().wait().await.unwrap();
+    server.server_mut().restart().await.unwrap();
+    six().await;
+    broker.shutdown().await;
+}

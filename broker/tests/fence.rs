@@ -270,3 +270,35 @@ async fn a_member_that_hangs_loses_its_session_and_its_partitions() {
     consumer.stop().await;
     broker.shutdown().await;
 }
+
+/// A process that hangs between its progress and its COMMIT keeps one partition from the
+/// others, until the server ends its transaction; not all of them.
+#[tokio::test]
+async fn a_member_stuck_in_its_commit_blocks_its_partition_alone() {
+    let group = Group::new(4).await;
+    let mut stuck = group.member().await;
+    assert!(stuck.claim(0, -1).await);
+    stuck.handle("never committed").await;
+    let append = "select log.commit_progress($1, 0, 0, $2, 1, 1)";
+    sqlx::query(append)
+        .bind(stuck.subscription)
+        .bind(stuck.id)
+        .execute(&mut stuck.session)
+        .await
+        .unwrap();
+    // The session that says it is alive, here the same one, the server has ended meanwhile.
+    run(&mut stuck.session, "select pg_advisory_unlock_all()").await;
+
+    let broker = group.log.broker().await;
+    let consumer = broker.consumer_group("g").topic("t", Keep::default()).start().await.unwrap();
+    publish(&broker).await;
+    eventually("the records of the other partitions", || async {
+        (group.log.handled().await == (3, 3)).then_some(())
+    })
+    .await;
+    run(&mut stuck.session, "rollback").await;
+    group.log.caught_up("g").await;
+    assert_eq!(group.log.handled().await, (4, 4));
+    consumer.stop().await;
+    broker.shutdown().await;
+}

@@ -75,6 +75,30 @@ async fn a_rolled_back_transaction_publishes_nothing() {
     broker.shutdown().await;
 }
 
+/// More than one statement carries: what the second one meets undoes the first.
+#[tokio::test]
+async fn a_large_call_is_stored_whole_or_not_at_all() {
+    let log = log().await;
+    let broker = log.broker().await;
+    broker.create_topic("t", 2).await.unwrap();
+    let refuse = "create function refuse() returns trigger language plpgsql as
+            $$ begin raise exception 'no room for it' using errcode = '23514'; end $$;
+        create trigger refuse before insert on log.record_batch
+            for each row when (new.partition = 1) execute function refuse();";
+    sqlx::raw_sql(refuse).execute(&log.pool).await.unwrap();
+    let large = |partition| NewRecord::new("t", vec![0; 1_000_000]).partition(partition);
+    let stored = async || -> i64 {
+        let count = "select coalesce(sum(n), 0)::bigint from log.record_batch";
+        sqlx::query_scalar(count).fetch_one(&log.pool).await.unwrap()
+    };
+
+    broker.publish((0..12).map(|_| large(0)).chain([large(1)])).await.unwrap_err();
+    assert_eq!(stored().await, 0);
+    broker.publish((0..12).map(|_| large(0))).await.unwrap();
+    assert_eq!(stored().await, 12);
+    broker.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_bad_record_costs_nothing_but_itself() {
     let log = log().await;

@@ -64,6 +64,8 @@ async fn a_running_group_is_moved_back_and_forth() {
     assert!(refused.to_string().contains("never read topic"), "{refused}");
     let refused = broker.seek("g", "t", Some(3), Position::Earliest).await.unwrap_err();
     assert!(refused.to_string().contains("no partition 3"), "{refused}");
+    let refused = broker.consumer_group("g").topic("none", Keep::default()).start().await;
+    assert!(matches!(refused, Err(Error::UnknownTopic(name)) if name == "none"));
     group.stop().await;
     broker.shutdown().await;
 }

@@ -216,3 +216,39 @@ async fn an_operator_sees_and_moves_every_group_and_does_nothing_else() {
     }
     broker.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_role_that_is_dropped_takes_only_its_own_rights_along() {
+    let log = log().await;
+    let mut owner = log.session().await;
+    run(&mut owner, "select log.create_topic('t', 1)").await;
+    let (gone, stays) = (log.role("gone").await, log.role("stays").await);
+    for url in [&gone, &stays] {
+        for privilege in ["publish", "consume"] {
+            log.grant("t", privilege, url).await;
+        }
+    }
+    let mut going = <PgConnection as sqlx::Connection>::connect(&gone).await.unwrap();
+    run(&mut going, "select log.subscribe('theirs', 't', 'earliest')").await;
+    drop(going);
+    let name = gone.split("//").nth(1).unwrap().split(':').next().unwrap();
+    // Its session may still be ending.
+    let drop_role = format!("drop role \"{name}\"");
+    eventually("the role to go", || async {
+        sqlx::query(AssertSqlSafe(drop_role.clone())).execute(&log.pool).await.ok().map(drop)
+    })
+    .await;
+
+    let mut staying = <PgConnection as sqlx::Connection>::connect(&stays).await.unwrap();
+    run(&mut staying, "select log.publish('t', 'v')").await;
+    run(&mut staying, "select log.subscribe('ours', 't', 'earliest')").await;
+    run(&mut staying, "select * from log.fetch('t', 0, 0)").await;
+    run(&mut staying, "select * from log.lag()").await;
+    run(&mut owner, "select * from log.lag('theirs')").await;
+    run(&mut owner, "select log.delete_group('ours')").await;
+
+    let name = stays.split("//").nth(1).unwrap().split(':').next().unwrap();
+    run(&mut owner, format!("select log.revoke_topic('t', 'publish', '{name}')")).await;
+    let (code, _) = error_of(&mut staying, "select log.publish('t', 'v')").await;
+    assert_eq!(code, "42501");
+}

@@ -42,11 +42,11 @@ where
     let result = match matches.subcommand_name() {
         Some("health") => health::ask(parsed::<Settings>(&matches).http_addr(&descriptor)),
         Some("migrate") => {
-            telemetry::log(&parsed(&matches));
+            telemetry::log(&parsed(&matches), descriptor.name);
             block_on(migrate(&descriptor, parsed(&matches)))
         }
         _ => {
-            telemetry::log(&parsed(&matches));
+            telemetry::log(&parsed(&matches), descriptor.name);
             let settings = parsed(&matches);
             block_on(serve(async { start(settings).await }))
         }

@@ -27,7 +27,7 @@ impl EventTransaction for Transaction {
     }
 }
 
-fn record<E: Event>(event: &E, trace: &Trace) -> NewRecord {
+pub(crate) fn record<E: Event>(event: &E, trace: &Trace) -> NewRecord {
     let key = event.key();
     // An event is made of strings, numbers and lists of them: nothing that JSON lacks.
     let value = serde_json::to_vec(event).unwrap_or_default();

@@ -13,6 +13,7 @@ mod entry;
 mod events;
 mod health;
 pub mod http;
+mod log_topic;
 mod migrate;
 mod problem;
 mod service;

@@ -2,6 +2,7 @@
 //! and schemas; the services themselves may do neither.
 
 use anyhow::Context;
+use contracts::{Event, LogLine};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 
@@ -30,7 +31,15 @@ pub async fn migrate(pool: &PgPool, service: &Descriptor) -> anyhow::Result<()> 
     create_topics(pool).await?;
     broker::migrate_schema(pool, service.schema, (service.migrations)())
         .await
-        .with_context(|| format!("schema {}", service.schema))
+        .with_context(|| format!("schema {}", service.schema))?;
+    // Its own log lines.
+    sqlx::query("select log.grant_topic($1, 'publish', $2::text::name)")
+        .bind(LogLine::TOPIC)
+        .bind(service.role)
+        .execute(pool)
+        .await
+        .with_context(|| format!("rights of {}", service.role))?;
+    Ok(())
 }
 
 /// Makes the topics of [`contracts::TOPICS`] that there are not yet.

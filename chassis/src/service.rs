@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::{Descriptor, Settings, Subscriptions, http};
+use crate::{Descriptor, Settings, Subscriptions, http, log_topic};
 
 /// How long a stop waits for requests that are being answered.
 const HTTP_GRACE_SECONDS: u64 = 5;
@@ -64,8 +64,10 @@ impl Service {
             .await
             .with_context(|| format!("{name} cannot use the log: run `{name} migrate` first?"))?;
         let http_addr = settings.http_addr(&descriptor);
-        let (stop, _) = watch::channel(false);
-        Ok(Service { descriptor, pool, broker, http_addr, server: None, stop, tasks: Vec::new() })
+        let (stop, stopping) = watch::channel(false);
+        let lines = tokio::spawn(log_topic::ship(broker.clone(), stopping));
+        let tasks = vec![("log lines", lines)];
+        Ok(Service { descriptor, pool, broker, http_addr, server: None, stop, tasks })
     }
 
     /// Starts to consume, as a member of the service's group.

@@ -3,7 +3,11 @@
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::log_topic::LogTopic;
 
 /// How a process writes its log lines.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,18 +32,22 @@ fn parse_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Log lines to standard error.
-pub(crate) fn log(settings: &Settings) {
-    let filter = EnvFilter::new(&settings.log);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call in one process (tests) finds it done.
-    let _ = match settings.log_format {
-        Format::Json => lines.json().flatten_event(true).try_init(),
+/// Log lines to standard error, and to topic `log` once the service is connected.
+pub(crate) fn log(settings: &Settings, service: &'static str) {
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.log_format {
+        Format::Json => lines.json().flatten_event(true).boxed(),
         Format::Plain => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            lines.with_ansi(ansi).with_target(false).try_init()
+            lines.with_ansi(ansi).with_target(false).boxed()
         }
     };
+    // A second call in one process (tests) finds it done.
+    let _ = tracing_subscriber::registry()
+        .with(EnvFilter::new(&settings.log))
+        .with(lines)
+        .with(LogTopic::new(service))
+        .try_init();
 }
 
 /// The process's metrics, as Prometheus reads them.

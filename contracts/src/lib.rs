@@ -8,6 +8,7 @@
 
 mod common;
 mod invoice;
+mod log;
 mod mail;
 mod order;
 mod promotion;
@@ -15,6 +16,7 @@ mod shipment;
 
 pub use common::{Customer, Email, InvalidText, PostalAddress, Text, Total};
 pub use invoice::{CreditNoteIssued, InvoiceIssued, Pdf};
+pub use log::LogLine;
 pub use mail::{MailBounced, MailKind, MailSent};
 pub use order::{CancellationRequested, OrderCancelled, OrderLine, OrderPlaced, TaxLine};
 pub use promotion::PromotionAnnounced;
@@ -33,12 +35,13 @@ pub struct Topic {
 }
 
 /// Every topic of the system.
-pub const TOPICS: [Topic; 5] = [
+pub const TOPICS: [Topic; 6] = [
     Topic { name: "order", partitions: 8 },
     Topic { name: "shipment", partitions: 8 },
     Topic { name: "invoice", partitions: 8 },
     Topic { name: "mail", partitions: 4 },
     Topic { name: "promotion", partitions: 2 },
+    Topic { name: "log", partitions: 4 },
 ];
 
 /// A type of record: publishing one names it alone, and topic, key and headers follow.

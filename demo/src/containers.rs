@@ -9,7 +9,6 @@ use crate::{Cli, services};
 const COMPOSE: &str = include_str!("../../docker-compose.yml");
 const DOCKERFILE: &str = include_str!("../../Dockerfile");
 const EXAMPLE: &str = include_str!("../../.env.example");
-const MAKE_SECRETS: &str = include_str!("../../containers/make-secrets");
 const TOOLCHAIN: &str = include_str!("../../rust-toolchain.toml");
 
 fn programs() -> BTreeMap<&'static str, Command> {
@@ -104,8 +103,10 @@ fn compose_gives_every_service_its_settings() {
         }
         let login = format!("DATABASE_URL: postgres://{0}@postgres/waybill\n", service.role);
         assert!(block.contains(&login), "{} logs in as another", service.name);
-        assert!(block.contains(&format!("secrets: [{}", service.role)), "{}", service.name);
-        assert!(MAKE_SECRETS.contains(&format!(" {}", service.role)), "{}", service.name);
+        let password =
+            |options: &str| format!("password-{0}:/run/secrets/{0}{options}", service.role);
+        assert!(block.contains(&format!("volumes: [\"{}\"]", password(":ro"))), "{}", service.name);
+        assert!(compose_block("passwords").contains(&password("\"")), "{}", service.name);
         let listens = format!("ENV HTTP_ADDR=0.0.0.0:{}\nEXPOSE {0}\n", service.port);
         assert!(DOCKERFILE.contains(&listens), "{}", service.name);
     }

@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// An order system that you can watch: without a command it comes up and shows an order
@@ -50,6 +51,8 @@ enum Command {
     Verify(verify::Args),
     /// Makes the log and every schema in a database, and sets the services' passwords
     Migrate(migrate::Args),
+    /// Prints the running system's database, for `broker` and psql
+    Url(Folder),
     /// Deletes the data of all runs
     Reset(Folder),
     /// Runs one service in this process: order, delivery, invoice, email or dashboard
@@ -87,12 +90,20 @@ fn main() -> ExitCode {
             Command::Bench(args) => bench::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
+            Command::Url(folder) => url(&folder),
             Command::Reset(folder) => world::reset(&folder.data).await.map(|()| ExitCode::SUCCESS),
             Command::Service { .. } => Ok(ExitCode::SUCCESS),
         }
     });
     runtime.shutdown_background();
     result.unwrap_or_else(|error| failed(&error))
+}
+
+fn url(folder: &Folder) -> anyhow::Result<ExitCode> {
+    let run = world::Run::find(&folder.data);
+    let run = run.context("nothing runs on this folder: start it with `cargo run`")?;
+    println!("{}", run.database_url);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

@@ -15,7 +15,7 @@ pub struct Args {
     #[command(flatten)]
     database: DatabaseArgs,
 
-    /// The folder of the roles' passwords, a file each, named as the role: waybill_order
+    /// The folder of the roles' passwords, each in a file such as waybill_order/password
     #[arg(long, env = "ROLE_PASSWORDS", default_value = "/run/secrets")]
     passwords: PathBuf,
 }
@@ -38,6 +38,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 fn passwords(folder: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
     services::descriptors()
-        .map(|service| Ok((service.role, read_password(&folder.join(service.role))?)))
+        .map(|service| {
+            Ok((service.role, read_password(&folder.join(service.role).join("password"))?))
+        })
         .collect()
 }

@@ -57,7 +57,7 @@ async fn nothing_is_lost_or_doubled_whoever_is_killed() {
 
     let verify = tokio::task::spawn_blocking({
         let place = place.clone();
-        move || place.run("verify", &["--patience", "240"])
+        move || place.run("verify", &["--patience", "120"])
     });
     let verify = verify.await.unwrap();
     assert!(verify.status.success(), "SEED={seed}\n{}", text(&verify));

@@ -60,6 +60,18 @@ async fn what_was_deleted_by_hand_is_named() {
     assert!(verify.status.success(), "{}", text(&verify));
 
     let database = place.database().await;
+    // Every service's lines are in one place.
+    loop {
+        let services: Vec<String> = sqlx::query_scalar(
+            "select distinct key from log.record where topic = 'log' order by 1",
+        )
+        .fetch_all(&database)
+        .await
+        .unwrap();
+        if services == ["dashboard", "delivery", "email", "invoice", "order"] {
+            break;
+        }
+    }
     for (delete, told) in [
         ("delete from delivery.shipment", "its shipment is missing"),
         ("delete from invoice.document", "nothing: it is missing"),
@@ -158,7 +170,9 @@ async fn a_system_elsewhere_is_prepared_asked_and_verified_by_its_addresses() {
         "waybill_email",
         "waybill_dashboard",
     ] {
-        std::fs::write(secrets.join(role), format!("it's {role}'s %41\n")).unwrap();
+        std::fs::create_dir(secrets.join(role)).unwrap();
+        let password = secrets.join(role).join("password");
+        std::fs::write(password, format!("it's {role}'s %41\n")).unwrap();
     }
     let migrate = waybill("migrate", &[]);
     assert!(migrate.status.success(), "{}", text(&migrate));

@@ -6,6 +6,23 @@
 -- An id says where its batch is: segment `id >> 40`, in table `(id >> 40) % 8`. The next
 -- segment begins by moving the sequence ahead.
 
+-- Whether the session may act as a role. A role that was dropped since is nobody: its grants
+-- and groups must not break those of others, as `pg_has_role` by name would.
+create function log.acts_as(role name) returns boolean
+language sql stable parallel safe
+begin atomic
+    select coalesce(pg_has_role(session_user, to_regrole(quote_ident(role)), 'usage'), false);
+end;
+
+create or replace function log.may(topic int, privilege text) returns boolean
+language sql stable parallel safe
+begin atomic
+    select exists (
+        select from log.topic_grant g
+         where g.topic = may.topic and g.privilege = may.privilege and log.acts_as(g.grantee))
+        or pg_has_role(session_user, (select t.relowner from pg_class t where t.oid = 'log.topic'::regclass), 'usage');
+end;
+
 drop view log.record;
 revoke insert (topic, partition, lens, body) on log.record_batch from public;
 drop policy publish on log.record_batch;
@@ -56,8 +73,7 @@ alter table log.record_batch enable row level security;
 create policy publish on log.record_batch for insert to public
     with check (exists (
         select from log.topic_grant g
-         where g.topic = record_batch.topic and g.privilege = 'publish'
-           and pg_has_role(session_user, g.grantee, 'usage')));
+         where g.topic = record_batch.topic and g.privilege = 'publish' and log.acts_as(g.grantee)));
 grant insert (topic, partition, lens, body) on log.record_batch to public;
 
 -- The lowest and the highest of a block's ids: which segments it refers to.
@@ -199,8 +215,7 @@ declare
 begin
     select w.id into refused from unnest(topics) w(id)
      where not exists (select from log.topic_grant g
-                        where g.topic = w.id and g.privilege = 'consume'
-                          and pg_has_role(session_user, g.grantee, 'usage'))
+                        where g.topic = w.id and g.privilege = 'consume' and log.acts_as(g.grantee))
      limit 1;
     if refused is not null and not log.may(refused, 'consume') then
         raise exception 'role "%" may not consume topic "%"', session_user,

@@ -48,7 +48,7 @@ begin
 
     insert into log.consumer_group (name) values (subscribe.consumer_group) on conflict (name) do nothing;
     select * into g from log.consumer_group c where c.name = subscribe.consumer_group;
-    if not pg_has_role(session_user, g.owner, 'usage') then
+    if not log.acts_as(g.owner) then
         raise exception 'consumer group "%" belongs to role "%"', g.name, g.owner using errcode = '42501';
     end if;
 
@@ -70,6 +70,29 @@ begin
     -- Where this group's records go that its handler cannot take.
     perform log.ensure_dead_letter_topic(topic, g.name);
 end $$;
+
+create or replace function log.may_commit(subscriptions int[]) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    foreign_group text;
+begin
+    select g.name into foreign_group
+      from log.subscription s join log.consumer_group g on g.id = s.consumer_group
+     where s.id = any (subscriptions) and not log.acts_as(g.owner)
+     limit 1;
+    -- The log's owner may move every group: whose role was dropped is nobody's otherwise.
+    if foreign_group is not null and not log.acts_as((select pg_get_userbyid(t.relowner) from pg_class t
+                                                       where t.oid = 'log.topic'::regclass)) then
+        raise exception 'consumer group "%" belongs to another role', foreign_group using errcode = '42501';
+    end if;
+end $$;
+
+create function log.revoke_topic(topic text, privilege text, grantee name) returns void
+language sql set search_path = pg_catalog, pg_temp as $$
+    delete from log.topic_grant g
+     where g.topic = log.topic_id($1) and g.privilege = $2 and g.grantee = $3
+$$;
+revoke execute on function log.revoke_topic from public;
 
 -- The one subscription of a group to a topic.
 create function log.subscription_id(consumer_group text, topic text) returns int
@@ -416,10 +439,9 @@ begin
     select format('%s/%s: batch %s, from before the last tick, has no offset', t.name, b.partition, b.id)
       from log.record_batch b
       join log.topic t on t.id = b.topic
-     where pg_visible_in_snapshot(b.xid, (select k.snapshot from log.tick k order by k.n desc limit 1))
-       and not exists (select from log.block k, unnest(k.ids) u(id)
-                        where k.topic = b.topic and k.partition = b.partition
-                          and k.first_id <= b.id and k.last_id >= b.id and u.id = b.id);
+      left join (select u.id from log.block k cross join unnest(k.ids) u(id)) held on held.id = b.id
+     where held.id is null
+       and pg_visible_in_snapshot(b.xid, (select k.snapshot from log.tick k order by k.n desc limit 1));
     return query
     select format('group %s is at offset %s of %s/%s, which ends at %s', g.name, a.committed, t.name, a.partition, a.upto)
       from log.subscription s

@@ -128,7 +128,7 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
     select v.* from log.group_lag v
       join log.consumer_group g on g.name = v.consumer_group
      where (lag.consumer_group is null or v.consumer_group = lag.consumer_group)
-       and (pg_has_role(session_user, g.owner, 'usage')
+       and (log.acts_as(g.owner)
             or pg_has_role(session_user, (select t.relowner from pg_class t where t.oid = 'log.topic'::regclass), 'usage'))
      order by 1, 2, 3
 $$;

@@ -7,20 +7,16 @@ grant select on log.operator to public;
 create function log.is_operator() returns boolean
 language sql stable parallel safe
 begin atomic
-    select exists (
-        select from log.operator o
-          join pg_roles r on r.rolname = o.grantee
-         where pg_has_role(session_user, r.oid, 'usage'));
+    select exists (select from log.operator o where log.acts_as(o.grantee));
 end;
 
--- As in 0001; an operator may consume every topic.
+-- As in 0006; an operator may consume every topic.
 create or replace function log.may(topic int, privilege text) returns boolean
 language sql stable parallel safe
 begin atomic
     select exists (
         select from log.topic_grant g
-         where g.topic = may.topic and g.privilege = may.privilege
-           and pg_has_role(session_user, g.grantee, 'usage'))
+         where g.topic = may.topic and g.privilege = may.privilege and log.acts_as(g.grantee))
         or pg_has_role(session_user, (select t.relowner from pg_class t where t.oid = 'log.topic'::regclass), 'usage')
         or (may.privilege = 'consume' and log.is_operator());
 end;
@@ -88,7 +84,7 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
     select v.* from log.group_lag v
       join log.consumer_group g on g.name = v.consumer_group
      where (lag.consumer_group is null or v.consumer_group = lag.consumer_group)
-       and (pg_has_role(session_user, g.owner, 'usage')
+       and (log.acts_as(g.owner)
             or pg_has_role(session_user, (select t.relowner from pg_class t where t.oid = 'log.topic'::regclass), 'usage')
             or log.is_operator())
      order by 1, 2, 3

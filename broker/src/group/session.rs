@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use tracing::info;
 
 use crate::Error;
+use crate::error::is_lock_timeout;
 use crate::record::Batch;
 
 use super::{Spec, Start};
@@ -15,6 +17,10 @@ use super::{Spec, Start};
 /// Added to the subscription in a member's advisory lock; see
 /// `migrations/log/0004_consumer_group.sql`.
 const LOCK_CLASS: i32 = 0x4c4f_4700;
+
+/// A claim waits for whoever is appending to that partition; not for a stuck one, behind which
+/// it comes again with each heartbeat.
+const CLAIM_PATIENCE: &str = "100ms";
 
 /// A partition as a group sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,7 +89,6 @@ impl Session {
         let timeout = spec.session_timeout.as_millis().to_string();
         let options = options.options([
             ("idle_session_timeout", timeout.as_str()),
-            // A claim waits for whoever is appending to that partition; not for a stuck one.
             ("lock_timeout", "2s"),
             // Claims and releases: losing one in a crash frees the partition.
             ("synchronous_commit", "off"),
@@ -104,8 +109,11 @@ impl Session {
                 .bind(start.as_str())
                 .fetch_one(&mut conn)
                 .await
-                .map_err(|error| {
-                    Error::from_statement(format!("topic {topic} for {group}"), error)
+                .map_err(|error| match Error::from_statement(&*topic, error) {
+                    Error::Forbidden { source, .. } => {
+                        Error::Forbidden { what: format!("topic {topic} for {group}"), source }
+                    }
+                    error => error,
                 })?;
             let id: i32 = row.try_get(0)?;
             sqlx::query("select pg_advisory_lock($1, $2)")
@@ -149,17 +157,39 @@ impl Session {
         Ok((progress, alive.into_iter().collect()))
     }
 
-    /// Claims partitions whose progress is still as it was seen.
+    /// Claims partitions whose progress is still as it was seen. One that a stuck transaction
+    /// keeps from everybody costs its own claim and no other's.
     pub async fn claim(&mut self, wanted: &[Progress]) -> Result<Vec<Claimed>, Error> {
+        match self.claim_together(wanted).await {
+            Err(Error::Database(error)) if is_lock_timeout(&error) => {}
+            result => return result,
+        }
+        let mut claimed = Vec::new();
+        for one in wanted.chunks(1) {
+            match self.claim_together(one).await {
+                Ok(one) => claimed.extend(one),
+                Err(Error::Database(error)) if is_lock_timeout(&error) => {
+                    info!(partition = one[0].slot.partition, "not claimed: a commit is under way");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn claim_together(&mut self, wanted: &[Progress]) -> Result<Vec<Claimed>, Error> {
         let column = |pick: fn(&Progress) -> i32| wanted.iter().map(pick).collect::<Vec<_>>();
+        // The function's argument hangs on the setting, so the setting comes first.
         let claimed = sqlx::query(
-            "select subscription, partition, seq, generation, committed
-               from log.claim($1, $2, $3, $4)",
+            "select c.subscription, c.partition, c.seq, c.generation, c.committed
+               from (select set_config('lock_timeout', $5, true) as patience) s
+              cross join lateral log.claim(case when s.patience is not null then $1 end, $2, $3, $4) c",
         )
         .bind(self.member)
         .bind(column(|row| row.slot.subscription))
         .bind(column(|row| row.slot.partition))
         .bind(wanted.iter().map(|row| row.seq).collect::<Vec<_>>())
+        .bind(CLAIM_PATIENCE)
         .try_map(|row: sqlx::postgres::PgRow| {
             Ok(Claimed {
                 slot: Slot { subscription: row.try_get(0)?, partition: row.try_get(1)? },

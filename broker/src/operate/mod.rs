@@ -10,4 +10,4 @@ pub use dead_letters::{DeadLetter, Redrive};
 pub use groups::{Place, Position, Seek};
 pub(crate) use retention::keep;
 pub use retention::{Kept, Retention};
-pub use topics::{PartitionInfo, TopicInfo};
+pub use topics::{PartitionInfo, Privilege, TopicInfo};

@@ -36,6 +36,24 @@ pub struct PartitionInfo {
     pub newest_at: Option<DateTime<Utc>>,
 }
 
+/// What a role may do with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privilege {
+    /// Put records in.
+    Publish,
+    /// Take records out, with a group of its own or without one.
+    Consume,
+}
+
+impl Privilege {
+    fn as_str(self) -> &'static str {
+        match self {
+            Privilege::Publish => "publish",
+            Privilege::Consume => "consume",
+        }
+    }
+}
+
 impl Broker {
     /// All topics by name.
     ///
@@ -123,6 +141,34 @@ impl Broker {
                 Err(Error::Refused(format!("topic {topic:?} has no partition {partition}")))
             }
             _ => Ok(offsets.into_iter().map(|(p, offset)| (p, offset.max(0) as u64)).collect()),
+        }
+    }
+
+    /// Lets a role publish to a topic, or consume it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`]; [`Error::Refused`] for a role that does not exist;
+    /// [`Error::Forbidden`] for another role than the log's owner.
+    pub async fn grant_topic(
+        &self,
+        topic: &str,
+        privilege: Privilege,
+        role: &str,
+    ) -> Result<(), Error> {
+        // The server looks the role up at each use: one that does not exist would be an error
+        // to whoever uses the topic.
+        let granted = sqlx::query(
+            "select log.grant_topic($1, $2, r.rolname) from pg_roles r where r.rolname = $3",
+        )
+        .bind(topic)
+        .bind(privilege.as_str())
+        .bind(role)
+        .fetch_optional(&mut *self.conn().await?)
+        .await
+        .map_err(statement(topic))?;
+        match granted {
+            Some(_) => Ok(()),
+            None => Err(Error::Refused(format!("role {role:?} does not exist"))),
         }
     }
 

@@ -98,13 +98,12 @@ impl Log {
     pub async fn dense(&self) -> bool {
         sqlx::query_scalar(
             "select bool_and(base = coalesce(before, 0) and n = (select sum(c) from unnest(counts) c))
-                    and (select bool_and(id > coalesce(earlier, 0) and count = n) from (
-                            select u.id, u.count, r.n,
+                    and (select bool_and(id > coalesce(earlier, 0) and count = n and placed) from (
+                            select u.id, u.count, r.n, (r.topic, r.partition) = (b.topic, b.partition) as placed,
                                    lag(u.id) over (partition by b.topic, b.partition, b.tick order by b.base, u.ord) as earlier
                               from log.block b
                              cross join unnest(b.ids, b.counts) with ordinality u(id, count, ord)
-                              join log.record_batch r
-                                on (r.id, r.topic, r.partition) = (u.id, b.topic, b.partition)) batch)
+                              join log.record_batch r on r.id = u.id) batch)
                from (select *, sum(n) over (partition by topic, partition order by base
                                             rows between unbounded preceding and 1 preceding) as before
                        from log.block) block",

@@ -48,12 +48,12 @@ pub const QUESTIONS: [(&str, &str); 18] = [
         "select format('batch %s of topic %s partition %s has offsets %s times', b.id, b.topic, b.partition, count(e.id))
            from log.record_batch b
            left join (select unnest(ids) as id from log.block) e on e.id = b.id
-          group by b.id having count(e.id) <> 1",
+          group by b.id, b.topic, b.partition having count(e.id) <> 1",
     ),
     (
         "offsets are dense",
         "select format('topic %s partition %s: offset %s follows %s', topic, partition, base, before)
-           from (select topic, partition, base, lag(base + n, 1, 0::bigint) over (partition by topic, partition order by base) as before
+           from (select topic, partition, base, lag(base + n, 1, base) over (partition by topic, partition order by base) as before
                    from log.block) b
           where base <> before",
     ),

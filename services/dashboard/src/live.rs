@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use broker::{Broker, Place, Record, Start};
 use chrono::{DateTime, Utc};
+use contracts::{Event, LogLine};
 use futures::Stream;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
@@ -146,10 +147,13 @@ impl Live {
     }
 }
 
-/// All but those that a group keeps for itself, with their partitions.
+/// All with their partitions, but for those that a group keeps for itself, and for log lines:
+/// what a page makes the service write would come back to that page.
 async fn shown_topics(broker: &Broker) -> Result<Vec<(String, i32)>, broker::Error> {
     let topics = broker.topics_info().await?;
-    let shown = topics.into_iter().filter(|topic| !topic.name.ends_with(".redrive"));
+    let shown = topics
+        .into_iter()
+        .filter(|topic| !topic.name.ends_with(".redrive") && topic.name != LogLine::TOPIC);
     Ok(shown.map(|topic| (topic.name, topic.partitions)).collect())
 }
 

@@ -14,7 +14,7 @@ use crate::message::compose;
 use crate::queue::{self, Mail};
 use crate::smtp::{Answer, Smtp};
 
-/// With their pauses about a minute: less than what the lease leaves.
+/// With their pauses about a minute.
 const MARK_ATTEMPTS: u32 = 16;
 
 /// What attempts need.
@@ -39,7 +39,11 @@ pub enum Outcome {
 
 impl Postman {
     pub async fn attempt(&self, mail: Mail) -> Outcome {
-        let answer = match compose(&mail, &self.from, &self.public_url) {
+        queue::hold(&self.pool, &mail, self.try_it(&mail)).await
+    }
+
+    async fn try_it(&self, mail: &Mail) -> Outcome {
+        let answer = match compose(mail, &self.from, &self.public_url) {
             Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
             Err(reason) => Answer::Refused(one_line(&reason)),
         };
@@ -55,7 +59,7 @@ impl Postman {
             "outcome" => word
         )
         .increment(1);
-        self.mark(&mail, &answer).await;
+        self.mark(mail, &answer).await;
         outcome
     }
 

@@ -3,7 +3,7 @@
 //! A mail is taken by a short transaction that puts its next attempt off by a lease and is
 //! committed before the first word of SMTP: no transaction is open while a server is talked
 //! to, and a sender that dies gives its mail back by doing nothing. What becomes of it is
-//! marked afterwards. Between a server's 250 and that mark a crash can come, and then the
+//! marked afterwards; until then the lease is renewed. Between a server's 250 and that mark a crash can come, and then the
 //! mail is sent again, under the same Message-ID: at least once, never less.
 
 use std::time::Duration;
@@ -16,8 +16,10 @@ use uuid::Uuid;
 
 use crate::domain;
 
-/// How long a sender has for a mail; well above the longest attempt.
-pub const LEASE: Duration = Duration::from_secs(180);
+/// How long a mail stays with a sender that is not heard of.
+const LEASE: Duration = Duration::from_secs(20);
+/// A lost renewal or two leave the lease in place.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// A mail in hand.
 #[derive(Debug)]
@@ -87,6 +89,33 @@ pub async fn take(pool: &PgPool) -> sqlx::Result<Option<Mail>> {
         created_at: row.created_at,
         trace: row.trace,
     }))
+}
+
+/// Renews the lease for as long as `work` takes. Where the database cannot be reached for longer
+/// than a lease, another sender may take the mail too: once more, never less.
+pub async fn hold<T>(pool: &PgPool, mail: &Mail, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(RENEW_EVERY) => {}
+        }
+        let renew = sqlx::query!(
+            "update email.mail set next_attempt_at = now() + make_interval(secs => $3)
+              where id = $1 and status = 'queued' and attempts = $2
+                and next_attempt_at < now() + make_interval(secs => $3)",
+            mail.id,
+            mail.attempts,
+            LEASE.as_secs_f64()
+        );
+        // In turns with the work, not before it: the answer must not wait for the database.
+        tokio::select! {
+            done = &mut work => return done,
+            renewed = renew.execute(pool) => if let Err(error) = renewed {
+                tracing::debug!(mail_id = %mail.id, "the lease was not renewed: {error}");
+            }
+        }
+    }
 }
 
 /// Marks a mail as sent; `None` where it already was, by whoever had it when a lease ended.
