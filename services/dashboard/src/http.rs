@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::live::{self, Live, MAX_PAGES};
 use crate::orders::Orders;
 use crate::pages::{analytics, assets, dead_letters, groups, home, passport, records, topics};
+use crate::places::Places;
 use crate::shell::shell;
 use crate::view::Links;
 
@@ -28,6 +29,7 @@ pub struct State {
     pub access: Access,
     pub orders: Orders,
     pub live: Live,
+    pub places: Places,
     pub links: Links,
     pub stopping: watch::Receiver<bool>,
 }

@@ -4,6 +4,7 @@
 //! - `on_*` what it hears, a file each; [`timeline`] what it does with all of it
 //! - [`store`] its rows
 //! - [`live`] what happens now, to every open page: a broadcast reader behind server-sent events
+//! - [`places`] where all groups are
 //! - [`access`] who may change something; [`shell`] what every answer is wrapped in
 //! - [`http`] the routes, [`pages`] behind them; [`view`] how things are written there
 //! - [`orders`] the order service, by its address
@@ -25,6 +26,7 @@ mod on_shipment_dispatched;
 mod on_shipment_scheduled;
 mod orders;
 mod pages;
+mod places;
 mod shell;
 mod store;
 mod timeline;
@@ -126,7 +128,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
 
     let live = live::Live::default();
     service.spawn("live records", live.clone().records(service.broker.clone(), service.stopping()));
-    service.spawn("live groups", live.clone().groups(service.broker.clone(), service.stopping()));
+    let places = places::Places::of(service.broker.clone());
+    service.spawn("live groups", live.clone().groups(places.clone(), service.stopping()));
 
     let state = http::State {
         pool: service.pool.clone(),
@@ -136,6 +139,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         access,
         orders,
         live,
+        places,
     };
     service.serve(http::api(), move |routes| http::routes(routes, state.clone())).await?;
     Ok(service)

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tracing::warn;
 
+use crate::places::Places;
 use crate::timeline::kind_of;
 
 pub const MAX_PAGES: usize = 64;
@@ -116,11 +117,11 @@ impl Live {
     }
 
     /// Tells where the groups are until the service stops; nobody looks, nobody asks.
-    pub async fn groups(self, broker: Broker, mut stopping: watch::Receiver<bool>) {
+    pub async fn groups(self, places: Places, mut stopping: watch::Receiver<bool>) {
         let mut told = Vec::new();
         loop {
             if self.events.receiver_count() > 0 {
-                match broker.places(None).await {
+                match places.now().await {
                     Ok(places) => {
                         let places: Vec<_> = places.iter().map(at).collect();
                         let now = serde_json::to_vec(&places).unwrap_or_default();
@@ -211,5 +212,32 @@ impl Viewer {
             () = tokio::time::sleep(KEEP_ALIVE) => Some(Bytes::from_static(b": still here\n\n")),
             _ = self.stopping.wait_for(|stopping| *stopping) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn next(viewer: &mut Viewer) -> String {
+        String::from_utf8(viewer.next().await.unwrap().to_vec()).unwrap()
+    }
+
+    #[actix_rt::test]
+    async fn a_page_that_is_too_slow_is_told_how_much_it_missed() {
+        let (stop, stopping) = watch::channel(false);
+        let live = Live::default();
+        let mut viewer = live.join(stopping).unwrap();
+        assert!(next(&mut viewer).await.contains("event: hello"));
+        for n in 0..RING + 44 {
+            live.tell("records", &n);
+        }
+        assert_eq!(next(&mut viewer).await, "event: dropped\ndata: {\"events\":44}\n\n");
+        assert_eq!(next(&mut viewer).await, "event: records\ndata: 44\n\n");
+        for _ in 0..RING - 1 {
+            next(&mut viewer).await;
+        }
+        stop.send_replace(true);
+        assert!(viewer.next().await.is_none());
     }
 }

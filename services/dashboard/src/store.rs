@@ -103,12 +103,12 @@ pub async fn delays(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<Del
         "with placed as (
             select subject_id, at from dashboard.step
              where kind = 'OrderPlaced' and at >= $1 order by at desc limit $2)
-         select s.kind, count(*) as n,
+         select s.kind || coalesce(' ' || (s.details->>'kind'), '') as kind, count(*) as n,
                 percentile_cont(0.5) within group (order by extract(epoch from s.at - o.at)::float8 * 1000) as p50,
                 percentile_cont(0.99) within group (order by extract(epoch from s.at - o.at)::float8 * 1000) as p99
            from placed o join dashboard.step s using (subject_id)
           where s.kind <> 'OrderPlaced'
-          group by s.kind order by p50",
+          group by 1 order by p50",
     )
     .bind(since)
     .bind(MEASURED_ORDERS)

@@ -10,6 +10,8 @@ const news = document.getElementById("news");
 const readOnly = connection ? connection.textContent : "";
 const sections = () => [...document.querySelectorAll("[data-live]")];
 let stale = new Set();
+// What is not touched while its reader has it in hand.
+const held = new Set();
 let timer = null;
 
 function say(text) {
@@ -40,21 +42,24 @@ async function refresh() {
 function replace(old, fresh) {
   if (!old || !fresh || old.innerHTML === fresh.innerHTML) return;
   const active = document.activeElement;
-  // Nothing moves under a reader's hands.
-  if (active && active !== document.body && old.contains(active)) {
-    stale.add(old.id);
+  const open = [...old.querySelectorAll("details")].map((details) => details.open);
+  const details = [...fresh.querySelectorAll("details")];
+  const reads = open.includes(true) && open.length !== details.length;
+  if (reads || (active && active !== document.body && old.contains(active))) {
+    held.add(old.id);
     return;
   }
-  const open = [...old.querySelectorAll("details")].map((details) => details.open);
   const told = new Set([...old.querySelectorAll(".timeline h3")].map((step) => step.textContent));
   old.replaceWith(document.adoptNode(fresh));
-  // Where the list grew at its top, what was open is another; records stay closed then.
-  const details = [...fresh.querySelectorAll("details")];
   if (details.length === open.length) details.forEach((one, i) => (one.open = open[i]));
   const happened = [...fresh.querySelectorAll(".timeline h3")]
     .map((step) => step.textContent)
     .filter((step) => !told.has(step));
   if (happened.length > 0 && news) news.textContent = happened.join(", ");
+}
+
+function release() {
+  for (const section of sections()) if (held.delete(section.id)) mark(section);
 }
 
 function onRecords(landed) {
@@ -96,6 +101,8 @@ if (sections().length > 0 || document.querySelector("[data-lane]")) {
   live.addEventListener("groups", onGroups);
   live.addEventListener("dropped", () => sections().forEach(mark));
   live.onerror = () => say("Not live now; connecting again.");
+  document.addEventListener("focusout", release);
+  document.addEventListener("toggle", release, true);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) sections().forEach(mark);
   });

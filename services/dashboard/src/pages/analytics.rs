@@ -10,7 +10,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use crate::http::State;
 use crate::pages::groups::{Group, grouped};
-use crate::pages::plot::{Bars, HEIGHT, WIDTH};
+use crate::pages::plot::{BASE, Bars, HEIGHT, WIDTH};
 use crate::store::{self, Delay, Minute};
 use crate::view::{self, Layout, refused};
 
@@ -23,6 +23,7 @@ struct AnalyticsPage {
     plots: Vec<Bars>,
     width: f64,
     height: f64,
+    base: f64,
     delays: Vec<Delay>,
     groups: Vec<Group>,
     minutes: i64,
@@ -44,12 +45,13 @@ pub async fn show(state: Data<State>, request: HttpRequest) -> Result<HttpRespon
         let write = |minor: f64| view::money(currency, minor as i64);
         plots.push(plot(&title, since, &of, |minute| minute.amount, write));
     }
-    let places = state.broker.places(None).await.map_err(refused)?;
+    let places = state.places.now().await.map_err(refused)?;
     view::page(&AnalyticsPage {
         layout: Layout::new("analytics", &state, &request),
         plots,
         width: WIDTH,
         height: HEIGHT,
+        base: BASE,
         delays: store::delays(&state.pool, since).await?,
         groups: grouped(&places),
         minutes: MINUTES,

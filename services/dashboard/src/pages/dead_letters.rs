@@ -66,7 +66,7 @@ struct Letter {
 
 pub async fn list(state: Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let kept = state.broker.topics_info().await.map_err(refused)?;
-    let places = state.broker.places(None).await.map_err(refused)?;
+    let places = state.places.now().await.map_err(refused)?;
     let mut topics = Vec::new();
     for of in places.chunk_by(|one, next| {
         (&one.consumer_group, &one.topic) == (&next.consumer_group, &next.topic)

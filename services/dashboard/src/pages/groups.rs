@@ -103,7 +103,7 @@ pub fn grouped(places: &[Place]) -> Vec<Group> {
 }
 
 pub async fn list(state: Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let groups = grouped(&state.broker.places(None).await.map_err(refused)?);
+    let groups = grouped(&state.places.now().await.map_err(refused)?);
     view::page(&GroupsPage { layout: Layout::new("groups", &state, &request), groups })
 }
 

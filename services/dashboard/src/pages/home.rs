@@ -57,7 +57,7 @@ pub async fn show(state: Data<State>, request: HttpRequest) -> Result<HttpRespon
         products,
         key: Uuid::new_v4(),
         lanes,
-        groups: grouped(&state.broker.places(None).await.map_err(refused)?),
+        groups: grouped(&state.places.now().await.map_err(refused)?),
         orders: orders.collect(),
         mailbox: state.links.mailbox(),
     })

@@ -3,6 +3,7 @@
 pub mod analytics;
 pub mod assets;
 pub mod dead_letters;
+pub mod filter;
 pub mod groups;
 pub mod home;
 pub mod passport;

@@ -75,7 +75,7 @@ pub async fn show(
     if steps.is_empty() && answer.is_none() {
         return Err(Problem::not_found(format!("no record of order {id} was heard of (yet)")));
     }
-    let places = state.broker.places(None).await.map_err(refused)?;
+    let places = state.places.now().await.map_err(refused)?;
     let start = steps.iter().find(|step| step.kind == "OrderPlaced").map(|step| step.at);
     view::page(&PassportPage {
         layout: Layout::new("home", &state, &request),

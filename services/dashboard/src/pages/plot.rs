@@ -4,6 +4,8 @@
 pub const WIDTH: f64 = 600.0;
 pub const HEIGHT: f64 = 160.0;
 const LABELS: f64 = 20.0;
+/// Where the bars stand.
+pub const BASE: f64 = HEIGHT - LABELS;
 const GAP: f64 = 2.0;
 
 /// A bar a value, from left to right.
@@ -31,12 +33,11 @@ impl Bars {
     pub fn new(title: &str, values: &[(String, f64)], write: impl Fn(f64) -> String) -> Bars {
         let highest = values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
         let step = WIDTH / values.len().max(1) as f64;
-        let room = HEIGHT - LABELS;
         let bars = values.iter().enumerate().map(|(i, (label, value))| {
-            let height = if highest > 0.0 { value / highest * room } else { 0.0 };
+            let height = if highest > 0.0 { value / highest * BASE } else { 0.0 };
             Bar {
                 x: format!("{:.1}", i as f64 * step),
-                y: format!("{:.1}", room - height),
+                y: format!("{:.1}", BASE - height),
                 width: format!("{:.1}", (step - GAP).max(1.0)),
                 height: format!("{height:.1}"),
                 label: label.clone(),

@@ -42,8 +42,8 @@ pub async fn show(
     topic: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let partitions = state.broker.partitions(&topic).await.map_err(refused)?;
-    let mut places = state.broker.places(None).await.map_err(refused)?;
-    places.retain(|place| place.topic == *topic);
+    let places = state.places.now().await.map_err(refused)?;
+    let places: Vec<Place> = places.iter().filter(|place| place.topic == *topic).cloned().collect();
     let groups = places.chunk_by(|one, next| one.consumer_group == next.consumer_group);
     let groups = groups
         .map(|of| GroupOn { name: of[0].consumer_group.clone(), places: of.to_vec() })
