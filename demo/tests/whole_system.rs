@@ -171,8 +171,8 @@ async fn a_system_elsewhere_is_prepared_asked_and_verified_by_its_addresses() {
         "waybill_dashboard",
     ] {
         std::fs::create_dir(secrets.join(role)).unwrap();
-        let password = secrets.join(role).join("password");
-        std::fs::write(password, format!("it's {role}'s %41\n")).unwrap();
+        let password = format!("it's {role}'s %41\n");
+        std::fs::write(secrets.join(role).join("password"), password).unwrap();
     }
     let migrate = waybill("migrate", &[]);
     assert!(migrate.status.success(), "{}", text(&migrate));
