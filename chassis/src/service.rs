@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::{Descriptor, Settings, Subscriptions, http, log_topic};
+use crate::{Descriptor, Settings, Subscriptions, http, log_topic, telemetry};
 
 /// How long a stop waits for requests that are being answered.
 const HTTP_GRACE_SECONDS: u64 = 5;
@@ -66,7 +66,8 @@ impl Service {
         let http_addr = settings.http_addr(&descriptor);
         let (stop, stopping) = watch::channel(false);
         let lines = tokio::spawn(log_topic::ship(broker.clone(), stopping));
-        let tasks = vec![("log lines", lines)];
+        let upkeep = tokio::spawn(telemetry::keep_up(stop.subscribe()));
+        let tasks = vec![("log lines", lines), ("metrics", upkeep)];
         Ok(Service { descriptor, pool, broker, http_addr, server: None, stop, tasks })
     }
 

@@ -1,13 +1,17 @@
 //! Log lines and metrics.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::watch;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::log_topic::LogTopic;
+
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// How a process writes its log lines.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,4 +58,22 @@ pub(crate) fn log(settings: &Settings, service: &'static str) {
 pub(crate) fn metrics() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     HANDLE.get_or_init(|| PrometheusBuilder::new().install_recorder().ok()).as_ref()
+}
+
+/// Folds samples into their summaries until the service stops: else those of a process that
+/// nobody scrapes would pile up.
+pub(crate) async fn keep_up(mut stopping: watch::Receiver<bool>) {
+    let stopped = async {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
+        if let Some(metrics) = metrics() {
+            metrics.run_upkeep();
+        }
+    }
 }

@@ -213,10 +213,10 @@ impl Member {
                 .collect();
             for row in &rows {
                 self.see(row);
-                if row.member == Some(self.session.member) {
-                    let behind = row.end - row.committed;
-                    telemetry::lag(&self.spec.group, &subscribed.topic, row.slot.partition, behind);
-                }
+                // 0 where it is another's: else the last owner's number would stay for ever.
+                let mine = row.member == Some(self.session.member);
+                let behind = if mine { row.end - row.committed } else { 0 };
+                telemetry::lag(&self.spec.group, &subscribed.topic, row.slot.partition, behind);
             }
             let plan = moves(self.session.member, &members, &owners);
             wanted.extend(plan.claim.into_iter().map(|i| *rows[i]));
