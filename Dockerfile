@@ -19,16 +19,16 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -path './.cargo/*' -d
 FROM rust AS dependencies
 COPY --from=manifests /src .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    cargo build --locked --release -p order -p delivery -p invoice -p email -p demo
+    cargo build --locked --release -p order -p delivery -p invoice -p email -p dashboard -p demo
 FROM dependencies AS build
 COPY . .
 # Cargo goes by times, and the empty sources were built later than these were written.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     find . -path ./target -prune -o -name '*.rs' -exec touch '{}' + \
-    && cargo build --locked --release -p order -p delivery -p invoice -p email -p demo \
+    && cargo build --locked --release -p order -p delivery -p invoice -p email -p dashboard -p demo \
     && mkdir /out \
     && cp target/release/order target/release/delivery target/release/invoice \
-        target/release/email target/release/waybill /out
+        target/release/email target/release/dashboard target/release/waybill /out
 
 # The same Debian as the build's: its libc is what the binaries are linked with.
 FROM debian:12.12-slim AS runtime
@@ -62,6 +62,13 @@ ENV HTTP_ADDR=0.0.0.0:8084
 EXPOSE 8084
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s CMD ["email", "health"]
 ENTRYPOINT ["email"]
+
+FROM runtime AS dashboard
+COPY --from=build /out/dashboard /usr/local/bin/
+ENV HTTP_ADDR=0.0.0.0:8080
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s CMD ["dashboard", "health"]
+ENTRYPOINT ["dashboard"]
 
 # Migrates, loads and verifies; what it works on is told by its environment.
 FROM runtime AS waybill

@@ -160,6 +160,64 @@ async fn a_role_sees_and_moves_only_its_own() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_and_moves_every_group_and_does_nothing_else() {
+    let log = log().await;
+    let mut owner = log.session().await;
+    for statement in [
+        "select log.create_topic('t', 1)",
+        "select log.subscribe('before', 't', 'earliest')",
+        "select log.publish('t', 'v')",
+    ] {
+        run(&mut owner, statement).await;
+    }
+    let url = log.role("operator").await;
+    let role = url.split("//").nth(1).unwrap().split(':').next().unwrap().to_owned();
+    run(&mut owner, &format!("select log.grant_operator('{role}')")).await;
+    run(&mut owner, "select log.subscribe('after', 't', 'earliest')").await;
+    let broker = log.broker().await;
+    records(&log, 1).await;
+
+    let mut operator = <PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let seen: i64 = sqlx::query_scalar("select count(*) from log.lag()")
+        .fetch_one(&mut operator)
+        .await
+        .unwrap();
+    assert_eq!(seen, 2);
+    for group in ["before", "after"] {
+        for statement in [
+            "select * from log.fetch('t', 0, 0)",
+            "select * from log.pace('GROUP')",
+            "select log.pause('GROUP', 't')",
+            "select log.resume('GROUP', 't')",
+            "select * from log.seek_plan('GROUP', 't', null, 'latest')",
+            "select * from log.seek('GROUP', 't', null, 'latest')",
+            "select log.mark_redriven('t.GROUP.dlq', 0, 0)",
+            "select log.publish('t.GROUP.redrive', 'again')",
+        ] {
+            run(&mut operator, &statement.replace("GROUP", group)).await;
+        }
+    }
+    for statement in [
+        "select log.publish('t', 'v')",
+        "select log.publish('t.before.dlq', 'v')",
+        "select log.subscribe('before', 't', 'earliest')",
+        "select log.claim(1, array[1], array[0], array[1::bigint])",
+        "select log.release(1, 0, 1, 1, 1)",
+        "select log.trim_progress(array[1])",
+        "select log.delete_group('before')",
+        "select log.delete_topic('t')",
+        "select log.grant_operator(current_user::name)",
+        "select log.grant_redrive(1)",
+        "insert into log.operator values ('x')",
+        "select log.findings()",
+    ] {
+        let (code, message) = error_of(&mut operator, statement).await;
+        assert_eq!(code, "42501", "{statement}: {message}");
+    }
+    broker.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_role_that_is_dropped_takes_only_its_own_rights_along() {
     let log = log().await;
     let mut owner = log.session().await;

@@ -17,6 +17,7 @@ fn programs() -> BTreeMap<&'static str, Command> {
         ("delivery", chassis::command::<delivery::Settings>(&delivery::DESCRIPTOR)),
         ("invoice", chassis::command::<invoice::Settings>(&invoice::DESCRIPTOR)),
         ("email", chassis::command::<email::Settings>(&email::DESCRIPTOR)),
+        ("dashboard", chassis::command::<dashboard::Settings>(&dashboard::DESCRIPTOR)),
         ("waybill", Cli::command()),
     ])
 }

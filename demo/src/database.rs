@@ -66,7 +66,7 @@ impl Database {
         };
         let pool = connect(&url).await?;
         migrate(&pool).await?;
-        let password = password(world)?;
+        let password = secret(world, "password")?;
         for service in services::descriptors() {
             set_password(&pool, service.role, &password).await?;
         }
@@ -191,19 +191,19 @@ async fn start(world: &World) -> anyhow::Result<Server> {
     Ok(server)
 }
 
-/// The services' password: made once a data folder.
-fn password(world: &World) -> anyhow::Result<String> {
-    let path = world.folder.join("password");
-    if let Ok(password) = fs::read_to_string(&path)
-        && password.len() == 32
+/// A secret of a run, as the services' password: made once a data folder.
+pub fn secret(world: &World, name: &str) -> anyhow::Result<String> {
+    let path = world.folder.join(name);
+    if let Ok(secret) = fs::read_to_string(&path)
+        && secret.len() == 32
     {
-        return Ok(password);
+        return Ok(secret);
     }
-    let password: String = (0..32)
+    let secret: String = (0..32)
         .map(|_| char::from(rand::Rng::sample(&mut rand::rng(), rand::distr::Alphanumeric)))
         .collect();
     let mut file =
         fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
-    file.write_all(password.as_bytes())?;
-    Ok(password)
+    file.write_all(secret.as_bytes())?;
+    Ok(secret)
 }

@@ -55,7 +55,7 @@ enum Command {
     Url(Folder),
     /// Deletes the data of all runs
     Reset(Folder),
-    /// Runs one service in this process: order, delivery, invoice or email
+    /// Runs one service in this process: order, delivery, invoice, email or dashboard
     #[command(hide = true, disable_help_flag = true)]
     Service {
         name: String,

@@ -9,11 +9,12 @@ use chassis::Descriptor;
 type Main = fn(Vec<OsString>) -> ExitCode;
 
 /// Every service, and its `main`.
-pub const ALL: [(Descriptor, Main); 4] = [
+pub const ALL: [(Descriptor, Main); 5] = [
     (order::DESCRIPTOR, |args| order::main(args)),
     (delivery::DESCRIPTOR, |args| delivery::main(args)),
     (invoice::DESCRIPTOR, |args| invoice::main(args)),
     (email::DESCRIPTOR, |args| email::main(args)),
+    (dashboard::DESCRIPTOR, |args| dashboard::main(args)),
 ];
 
 pub fn descriptors() -> impl Iterator<Item = Descriptor> {

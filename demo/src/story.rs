@@ -56,7 +56,12 @@ impl Awaited {
 }
 
 /// Places an order and tells what becomes of it, until it is delivered, invoiced and mailed.
-pub async fn tell(client: &Client, mailbox: &Mailbox, teller: Teller) -> anyhow::Result<()> {
+pub async fn tell(
+    client: &Client,
+    mailbox: &Mailbox,
+    dashboard: &str,
+    teller: Teller,
+) -> anyhow::Result<()> {
     let address = format!("ada.{:08x}@example.org", rand::random::<u32>());
     let asked = Instant::now();
     let accepted = client
@@ -77,6 +82,8 @@ pub async fn tell(client: &Client, mailbox: &Mailbox, teller: Teller) -> anyhow:
         ),
         json!({"order_id": accepted.order_id, "answered_in_ms": took}),
     );
+
+    teller.say(&format!("             its passport: {dashboard}/orders/{}", accepted.order_id));
 
     let (steps, mut told) = mpsc::channel(64);
     let following = tokio::spawn(follow(client.clone(), accepted.clone(), steps));

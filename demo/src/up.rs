@@ -8,13 +8,14 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use chassis::Descriptor;
 use mailbox::Mailbox;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::client::{Client, is_ready};
-use crate::database::{Database, DatabaseArgs};
+use crate::database::{self, Database, DatabaseArgs};
 use crate::processes::{Process, Spec};
 use crate::story::{self, Teller};
 use crate::world::{Ports, Run, World};
@@ -92,7 +93,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     system.introduce(teller);
     let story = tokio::select! {
-        story = story::tell(&system.client, &system.mailbox, teller) => story,
+        story = story::tell(&system.client, &system.mailbox, &system.dashboard.0, teller) => story,
         () = stopping() => {
             system.stop().await?;
             return Ok(ExitCode::from(130));
@@ -117,6 +118,8 @@ pub struct System {
     processes: Vec<Process>,
     stop: watch::Sender<bool>,
     urls: Vec<(&'static str, String)>,
+    /// Where the dashboard is, for whoever may only read, and its token.
+    dashboard: (String, String),
     // Last: its lock goes when all else is gone.
     _world: World,
 }
@@ -141,7 +144,8 @@ impl System {
         let (stop, stopped) = watch::channel(false);
         let (deaths, mut died) = mpsc::channel(16);
         let mut processes = Vec::new();
-        for spec in specs(args, ports, &database, &mailbox)? {
+        let token = database::secret(&world, "dashboard-token")?;
+        for spec in specs(args, ports, &database, &mailbox, &token)? {
             let deaths = deaths.clone();
             let process =
                 Process::start(spec, &world.logs(), stopped.clone(), move |name, end| {
@@ -164,7 +168,8 @@ impl System {
         };
         world.announce(&run)?;
         let client = Client::new(&run.order_url)?;
-        Ok(System { client, mailbox, database, processes, stop, urls, _world: world })
+        let dashboard = (format!("http://{}", ports.service(dashboard::DESCRIPTOR.port)), token);
+        Ok(System { client, mailbox, database, processes, stop, urls, dashboard, _world: world })
     }
 
     /// A table of every address, and a line to paste.
@@ -181,17 +186,24 @@ impl System {
                 .collect();
             println!(
                 "{}",
-                json!({"event": "ready", "urls": urls, "mailbox": mailbox, "pids": pids})
+                json!({"event": "ready", "urls": urls, "dashboard": self.log_in(), "mailbox": mailbox, "pids": pids})
             );
             return;
         }
-        println!();
-        for (name, url) in &self.urls {
+        println!("\n  {:<10} {}", "dashboard", self.log_in());
+        for (name, url) in self.urls.iter().filter(|(name, _)| *name != dashboard::DESCRIPTOR.name)
+        {
             println!("  {name:<10} {url}   (API: {url}/openapi.json)");
         }
         println!("  {:<10} {mailbox}   (SMTP: {})", "mailbox", self.mailbox.smtp_addr());
         println!("  {:<10} {}", "postgres", self.database.url);
         println!("\nPlace an order yourself:\n\n{}\n", curl(&self.urls[0].1));
+    }
+
+    /// The dashboard's first page, for whoever may change things there.
+    fn log_in(&self) -> String {
+        let (dashboard, token) = &self.dashboard;
+        format!("{dashboard}/login?token={token}")
     }
 
     /// Stops everything, the services first; what they have in hand they finish.
@@ -235,19 +247,29 @@ fn specs(
     ports: Ports,
     database: &Database,
     mailbox: &Mailbox,
+    dashboard_token: &str,
 ) -> anyhow::Result<Vec<Spec>> {
+    let url_of = |service: Descriptor| format!("http://{}", ports.service(service.port));
+    let mailbox_url = format!("http://{}", ports.mailbox_http());
     let mut specs = Vec::new();
     for service in services::descriptors() {
         let scale = args.scale.iter().rev().find(|scale| scale.service == service.name);
-        let env = vec![
+        let mut env = vec![
             ("DATABASE_URL", database.url_of(service.role)?),
             ("HTTP_ADDR", ports.service(service.port).to_string()),
             ("CLOCK_SPEED", CLOCK_SPEED.to_owned()),
             ("SMTP_URL", mailbox.smtp_url()),
             ("MAIL_RATE", "1000".to_owned()),
-            ("PUBLIC_URL", format!("http://{}", ports.service(email::DESCRIPTOR.port))),
+            ("PUBLIC_URL", url_of(email::DESCRIPTOR)),
             ("ORDERS_PER_SECOND", "1000000".to_owned()),
+            ("DASHBOARD_URL", url_of(dashboard::DESCRIPTOR)),
+            ("ORDER_URL", url_of(order::DESCRIPTOR)),
+            ("INVOICE_URL", url_of(invoice::DESCRIPTOR)),
+            ("MAILBOX_URL", mailbox_url.clone()),
         ];
+        if service.name == dashboard::DESCRIPTOR.name {
+            env.push(("DASHBOARD_TOKEN", dashboard_token.to_owned()));
+        }
         let first = Spec { name: service.name.to_owned(), service: service.name, env };
         for n in 2..=scale.map_or(1, |scale| scale.instances) {
             let mut next = first.clone();

@@ -148,7 +148,7 @@ impl Ports {
         Ports { base }
     }
 
-    /// A service's; `usual` is 8081 to 8084.
+    /// A service's; `usual` is 8080 to 8084.
     pub fn service(self, usual: u16) -> SocketAddr {
         self.at(usual, usual.saturating_sub(8080))
     }

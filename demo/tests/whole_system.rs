@@ -68,7 +68,7 @@ async fn what_was_deleted_by_hand_is_named() {
         .fetch_all(&database)
         .await
         .unwrap();
-        if services == ["delivery", "email", "invoice", "order"] {
+        if services == ["dashboard", "delivery", "email", "invoice", "order"] {
             break;
         }
     }
@@ -115,8 +115,8 @@ fn a_poisoned_record_and_a_killed_service_stop_nothing() {
     let load = place.run("load", &["--orders", "50", "--connections", "5"]);
     let said = text(&load);
     assert!(load.status.success(), "{said}");
-    // Four groups, two records each, none of which is anybody's fault but the record's.
-    assert_eq!(said.matches("note: dead letter").count(), 8, "{said}");
+    // Five groups, two records each, none of which is anybody's fault but the record's.
+    assert_eq!(said.matches("note: dead letter").count(), 10, "{said}");
 
     // A parent that dies without a word takes everything along.
     up.signal("-9");
@@ -163,7 +163,13 @@ async fn a_system_elsewhere_is_prepared_asked_and_verified_by_its_addresses() {
     assert!(!migrate.status.success());
     let missing = secrets.join("waybill_order").display().to_string();
     assert!(text(&migrate).contains(&missing), "{}", text(&migrate));
-    for role in ["waybill_order", "waybill_delivery", "waybill_invoice", "waybill_email"] {
+    for role in [
+        "waybill_order",
+        "waybill_delivery",
+        "waybill_invoice",
+        "waybill_email",
+        "waybill_dashboard",
+    ] {
         std::fs::create_dir(secrets.join(role)).unwrap();
         let password = format!("it's {role}'s %41\n");
         std::fs::write(secrets.join(role).join("password"), password).unwrap();

@@ -36,11 +36,23 @@ pub struct Redrive {
     pub again: bool,
     /// The loop guard: one that came back so often stays.
     pub max_redrives: u32,
+    /// Only from this offset of the dead-letter topic on.
+    pub from: u64,
+    /// At most so many, the oldest: they are all held in memory.
+    pub limit: usize,
 }
 
 impl Default for Redrive {
     fn default() -> Self {
-        Redrive { offsets: None, key: None, error: None, again: false, max_redrives: 3 }
+        Redrive {
+            offsets: None,
+            key: None,
+            error: None,
+            again: false,
+            max_redrives: 3,
+            from: 0,
+            limit: usize::MAX,
+        }
     }
 }
 
@@ -79,8 +91,8 @@ impl Broker {
             marks.into_iter().map(|(partition, offset, at)| ((partition, offset), at)).collect();
         let mut taken = Vec::new();
         for partition in self.partitions(&from).await? {
-            let mut next = partition.log_start as u64;
-            while next < partition.end as u64 {
+            let mut next = which.from.max(partition.log_start as u64);
+            while next < partition.end as u64 && taken.len() < which.limit {
                 let page = self.read(&from, partition.partition, next, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 next = last.offset() + 1;
@@ -95,6 +107,7 @@ impl Broker {
                 }));
             }
         }
+        taken.truncate(which.limit);
         Ok(taken)
     }
 

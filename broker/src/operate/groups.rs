@@ -126,20 +126,29 @@ impl Broker {
     /// [`Error::Refused`] for a group that does not exist, or what the database says.
     pub async fn places(&self, group: Option<&str>) -> Result<Vec<Place>, Error> {
         let places: Vec<Place> = sqlx::query_as(
-                        "select l.consumer_group, l.topic, l.partition, l.member, a.application_name as process,
-                                l.generation, l.committed, l.log_start, l.end, l.lag, l.lag_seconds::float8 as lag_seconds,
-                                l.paused, coalesce(p.consumed, 0) as consumed_per_second,
-                                coalesce(p.produced, 0) as produced_per_second
-                           from log.lag($1) l
-                           left join lateral log.pace(l.consumer_group) p using (topic, partition)
-                           left join lateral (
-                                select m.pid from log.members(array[log.subscription_id(l.consumer_group, l.topic)]) m
-                                 where m.member = l.member) m on true
-                           left join pg_stat_activity a on a.pid = m.pid
-                          order by 1, 2, 3",
-                    )
-                    .bind(group)
-                    .fetch_all(&mut *self.conn().await?).await.map_err(statement("groups"))?;
+            // Each of them once, however many partitions there are.
+            "with l as materialized (select * from log.lag($1)),
+                  p as materialized (
+                    select g.consumer_group, p.* from (select distinct consumer_group from l) g
+                     cross join lateral log.pace(g.consumer_group) p),
+                  m as materialized (
+                    select m.member, m.pid from log.members((
+                        select array_agg(log.subscription_id(s.consumer_group, s.topic))
+                          from (select distinct consumer_group, topic from l where member is not null) s)) m)
+             select l.consumer_group, l.topic, l.partition, l.member, a.application_name as process,
+                    l.generation, l.committed, l.log_start, l.end, l.lag, l.lag_seconds::float8 as lag_seconds,
+                    l.paused, coalesce(p.consumed, 0) as consumed_per_second,
+                    coalesce(p.produced, 0) as produced_per_second
+               from l
+               left join p using (consumer_group, topic, partition)
+               left join (select distinct member, pid from m) m on m.member = l.member
+               left join pg_stat_activity a on a.pid = m.pid
+              order by 1, 2, 3",
+        )
+        .bind(group)
+        .fetch_all(&mut *self.conn().await?)
+        .await
+        .map_err(statement("groups"))?;
         match (group, places.is_empty()) {
             (Some(group), true) => {
                 Err(Error::Refused(format!("consumer group {group:?} does not exist")))

@@ -42,7 +42,7 @@ pub async fn prepare(tx: &mut Transaction<'_, Postgres>) -> sqlx::Result<()> {
 }
 
 /// Question and query.
-pub const QUESTIONS: [(&str, &str); 17] = [
+pub const QUESTIONS: [(&str, &str); 18] = [
     (
         "every batch that was committed has offsets, once",
         "select format('batch %s of topic %s partition %s has offsets %s times', b.id, b.topic, b.partition, count(e.id))
@@ -175,6 +175,25 @@ pub const QUESTIONS: [(&str, &str); 17] = [
                         lag(record_offset) over (partition by order_id, topic order by seq) as before
                    from orders.order_event) e
           where record_offset <= before",
+    ),
+    (
+        "the dashboard's timelines tell every event, and it counts each once",
+        "select format('%s at %s/%s@%s is in no timeline', f.type, f.topic, f.partition, f.\"offset\")
+           from fact f
+          where f.topic in ('order', 'shipment', 'invoice', 'mail', 'promotion') and f.id is not null
+            and not exists (select from dashboard.step s
+                             where (s.topic, s.partition, s.record_offset) = (f.topic, f.partition, f.\"offset\"))
+            and not exists (select from fact dead
+                             where dead.topic = f.topic || '.analytics.dlq'
+                               and (dead.headers->>'dlq.partition')::int = f.partition
+                               and (dead.headers->>'dlq.offset')::bigint = f.\"offset\")
+         union all
+         select format('%s of %s/%s: %s steps, %s counted', coalesce(s.kind, m.kind), coalesce(s.topic, m.topic),
+                       coalesce(s.partition, m.partition), coalesce(s.n, 0), coalesce(m.n, 0))
+           from (select topic, partition, kind, count(*) as n from dashboard.step group by 1, 2, 3) s
+           full join (select topic, partition, kind, sum(n)::bigint as n from dashboard.minute group by 1, 2, 3) m
+                using (topic, partition, kind)
+          where s.n is distinct from m.n",
     ),
     (
         "every dead letter says where it is from and why",

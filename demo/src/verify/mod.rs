@@ -49,6 +49,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Nothing runs, so nothing is on its way: what is missing now stays missing.
     let world = World::take(&args.folder.data)?;
     let database = Database::open(&world, args.database.url()?).await?;
+    // Processes say something while they stop: who stopped last gave it no offset.
+    let broker = broker::Broker::connect(&database.url).await?;
+    quiet::offsets_are_given(&database.pool).await?;
+    broker.shutdown().await;
     let mails = Mails::In(Mailbox::start(mailbox_options(&world, None)).await?);
     let code = report(&database.pool, Duration::ZERO, &mails).await;
     database.close().await?;

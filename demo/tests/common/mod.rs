@@ -101,10 +101,11 @@ impl Place {
     }
 }
 
-/// Seven free ports in a row, of which the first ends in 0.
+/// Eight free ports in a row, of which the first ends in 0; below those that the system gives to
+/// outgoing connections, which would take them meanwhile.
 fn free_ports() -> u16 {
     loop {
-        let base = rand::random_range(2000..6000u16) * 10;
+        let base = rand::random_range(1100..3270u16) * 10;
         if (0..8).all(|n| TcpListener::bind(("127.0.0.1", base + n)).is_ok()) {
             return base;
         }

@@ -1,0 +1,109 @@
+// Makes a page live. Without it everything is there too, by reloading.
+"use strict";
+
+// A section is drawn by the server alone: what is stale is fetched again, with its whole page.
+const QUIET_MS = 700;
+const MAX_DOTS = 40;
+
+const connection = document.getElementById("connection");
+const news = document.getElementById("news");
+const readOnly = connection ? connection.textContent : "";
+const sections = () => [...document.querySelectorAll("[data-live]")];
+let stale = new Set();
+// What is not touched while its reader has it in hand.
+const held = new Set();
+let timer = null;
+
+function say(text) {
+  if (connection) connection.textContent = [text, readOnly].filter(Boolean).join(" ");
+}
+
+function mark(section) {
+  stale.add(section.id);
+  if (timer === null && !document.hidden) timer = setTimeout(refresh, QUIET_MS);
+}
+
+async function refresh() {
+  const ids = stale;
+  stale = new Set();
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer.ok) {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const id of ids) replace(document.getElementById(id), page.getElementById(id));
+    }
+  } catch {
+    // The connection says so itself.
+  }
+  timer = null;
+  if (stale.size > 0 && !document.hidden) timer = setTimeout(refresh, QUIET_MS);
+}
+
+function replace(old, fresh) {
+  if (!old || !fresh || old.innerHTML === fresh.innerHTML) return;
+  const active = document.activeElement;
+  const open = [...old.querySelectorAll("details")].map((details) => details.open);
+  const details = [...fresh.querySelectorAll("details")];
+  const reads = open.includes(true) && open.length !== details.length;
+  if (reads || (active && active !== document.body && old.contains(active))) {
+    held.add(old.id);
+    return;
+  }
+  const told = new Set([...old.querySelectorAll(".timeline h3")].map((step) => step.textContent));
+  old.replaceWith(document.adoptNode(fresh));
+  if (details.length === open.length) details.forEach((one, i) => (one.open = open[i]));
+  const happened = [...fresh.querySelectorAll(".timeline h3")]
+    .map((step) => step.textContent)
+    .filter((step) => !told.has(step));
+  if (happened.length > 0 && news) news.textContent = happened.join(", ");
+}
+
+function release() {
+  for (const section of sections()) if (held.delete(section.id)) mark(section);
+}
+
+function onRecords(landed) {
+  const topics = new Set();
+  const keys = new Set();
+  for (const record of landed.records) {
+    topics.add(record.topic);
+    keys.add(record.key);
+    const place = `${record.topic}/${record.partition}`;
+    const end = document.querySelector(`[data-end="${CSS.escape(place)}"]`);
+    if (end) end.textContent = String(Math.max(Number(end.textContent), record.offset + 1));
+    const lane = document.querySelector(`[data-lane="${CSS.escape(place)}"]`);
+    if (lane) land(lane, record);
+  }
+  for (const section of sections()) {
+    if (section.dataset.live === "groups") continue;
+    const { topic, key } = section.dataset;
+    if (landed.more === 0 && ((topic && !topics.has(topic)) || (key && !keys.has(key)))) continue;
+    mark(section);
+  }
+}
+
+function land(lane, record) {
+  const dot = document.createElement("span");
+  dot.className = "dot";
+  dot.title = `${record.kind} @ ${record.offset}`;
+  lane.prepend(dot);
+  while (lane.childElementCount > MAX_DOTS) lane.lastElementChild.remove();
+}
+
+function onGroups() {
+  for (const section of sections()) if (section.dataset.live !== "records") mark(section);
+}
+
+if (sections().length > 0 || document.querySelector("[data-lane]")) {
+  const live = new EventSource("/live");
+  live.addEventListener("hello", () => say("Live."));
+  live.addEventListener("records", (event) => onRecords(JSON.parse(event.data)));
+  live.addEventListener("groups", onGroups);
+  live.addEventListener("dropped", () => sections().forEach(mark));
+  live.onerror = () => say("Not live now; connecting again.");
+  document.addEventListener("focusout", release);
+  document.addEventListener("toggle", release, true);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) sections().forEach(mark);
+  });
+}

@@ -1,0 +1,8 @@
+//! The dashboard as a whole: over HTTP, against a real Postgres, as its own role.
+#![allow(clippy::unwrap_used)]
+
+mod changes;
+mod live;
+mod pages;
+mod timeline;
+mod world;
