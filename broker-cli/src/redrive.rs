@@ -47,6 +47,7 @@ pub async fn run(broker: &Broker, args: Args, out: &mut Out) -> anyhow::Result<E
         error,
         again,
         max_redrives,
+        ..Redrive::default()
     };
     let spinner = Spinner::start(if dry_run { "reading dead letters" } else { "redriving" });
     let dead = match dry_run {
