@@ -34,11 +34,11 @@ pub async fn database(services: &[Descriptor]) -> Database {
     }
     let mut key = DefaultHasher::new();
     for migration in broker::migrations().iter() {
-        migration.checksum.hash(&mut key);
+        (migration.version, &migration.checksum).hash(&mut key);
     }
     for service in services {
         for migration in (service.migrations)().iter() {
-            migration.checksum.hash(&mut key);
+            (migration.version, &migration.checksum).hash(&mut key);
         }
     }
     let services_to_migrate = services.to_vec();

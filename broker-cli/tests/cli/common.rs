@@ -29,7 +29,9 @@ pub async fn log() -> Log {
 fn template_key() -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut key = DefaultHasher::new();
-    broker::migrations().iter().for_each(|migration| migration.checksum.hash(&mut key));
+    broker::migrations()
+        .iter()
+        .for_each(|migration| (migration.version, &migration.checksum).hash(&mut key));
     format!("log-{:016x}", key.finish())
 }
 

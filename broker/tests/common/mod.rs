@@ -34,7 +34,9 @@ pub async fn own_log() -> (TestServer, Log) {
 
 fn template_key() -> String {
     let mut key = DefaultHasher::new();
-    broker::migrations().iter().for_each(|migration| migration.checksum.hash(&mut key));
+    broker::migrations()
+        .iter()
+        .for_each(|migration| (migration.version, &migration.checksum).hash(&mut key));
     format!("log-{:016x}", key.finish())
 }
 
