@@ -16,7 +16,7 @@ use crate::publish::Topics;
 use crate::publisher::{self, Publish, Publisher};
 use crate::record::{InvalidRecord, NewRecord};
 use crate::supervise::Supervised;
-use crate::{Error, Transaction, operate, sequencer, telemetry};
+use crate::{Error, Options, Transaction, operate, sequencer, telemetry};
 
 /// How long a shutdown waits for the parts that it stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
@@ -24,44 +24,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// A connection that was idle for longer is tried before it is used, as is one from before the
 /// server was last seen to end one.
 const PING_AFTER: Duration = Duration::from_secs(1);
-
-/// Settings of a connection to the log.
-#[derive(Clone)]
-pub struct Options {
-    url: String,
-    application_name: String,
-    max_connections: u32,
-}
-
-impl Options {
-    /// For a URL of the form `postgres://user:password@host:port/database`.
-    pub fn new(url: impl Into<String>) -> Self {
-        Options { url: url.into(), application_name: "broker".into(), max_connections: 8 }
-    }
-
-    /// What `pg_stat_activity` shows this process as. Default: `broker`.
-    pub fn application_name(mut self, name: impl Into<String>) -> Self {
-        self.application_name = name.into();
-        self
-    }
-
-    /// The most connections for transactions and publishing; listening, sequencing and each
-    /// consumer group need one more each. Default: 8.
-    pub fn max_connections(mut self, connections: u32) -> Self {
-        self.max_connections = connections.max(1);
-        self
-    }
-
-    /// Connects, and starts this process's part of the log.
-    ///
-    /// # Errors
-    /// [`Error::Url`] for a URL that cannot be read, [`Error::NotMigrated`] where the
-    /// database has no log, [`Error::Restored`] where it has another cluster's,
-    /// [`Error::Database`] where it cannot be reached.
-    pub async fn connect(self) -> Result<Broker, Error> {
-        Broker::start(self).await
-    }
-}
 
 /// A process's connection to the log. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -120,8 +82,8 @@ impl Broker {
         Options::new(url).connect().await
     }
 
-    async fn start(options: Options) -> Result<Broker, Error> {
-        let connect = connect_options(&options.url)?.application_name(&options.application_name);
+    pub(crate) async fn start(options: Options) -> Result<Broker, Error> {
+        let connect = options.connect_options()?;
         check(&connect).await?;
 
         telemetry::describe();
@@ -337,13 +299,7 @@ impl Broker {
     }
 }
 
-// By hand, or they would show the password.
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("url", &without_password(&self.url)).finish_non_exhaustive()
-    }
-}
-
+// By hand, or it would show the password.
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let connect = &self.inner.connect;
@@ -359,39 +315,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         self.system.stop();
-    }
-}
-
-/// Reads the URL and names what is wrong with it, without its password.
-fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
-    let wrong = |reason: String| Error::Url { url: without_password(url), reason };
-    match url.split_once("://") {
-        Some(("postgres" | "postgresql", _)) => {}
-        Some((scheme, _)) => return Err(wrong(format!("no engine for {scheme:?}"))),
-        None => return Err(wrong("it has no scheme".into())),
-    }
-    let options: PgConnectOptions =
-        url.parse().map_err(|error: sqlx::Error| wrong(error.to_string()))?;
-    // A session that hangs in a transaction would hold back vacuum, and so everybody.
-    Ok(options.options([
-        ("idle_in_transaction_session_timeout", "60s"),
-        // The log's statements count on seeing what was committed before them.
-        ("default_transaction_isolation", "read committed"),
-    ]))
-}
-
-fn without_password(url: &str) -> String {
-    // A parameter may be the password, too.
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    match url.rsplit_once('@') {
-        Some((login, host)) => match login.split_once("://") {
-            Some((scheme, login)) => {
-                let user = login.split(':').next().unwrap_or_default();
-                format!("{scheme}://{user}@{host}")
-            }
-            None => format!("…@{host}"),
-        },
-        None => url.to_owned(),
     }
 }
 
@@ -434,25 +357,4 @@ async fn start_system() -> Result<(tokio::runtime::Handle, ArbiterHandle, System
         })
         .map_err(sqlx::Error::Io)?;
     Ok(handles.await.map_err(|_| Error::Closed)?.map_err(sqlx::Error::Io)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_url_is_named_without_its_password() {
-        for (url, told) in [
-            ("kafka://localhost", "no engine for \"kafka\""),
-            ("localhost", "no scheme"),
-            ("postgres://me:secret@host:port/db", "port"),
-            ("postgres://me@host:port/db?password=secret", "port"),
-        ] {
-            let text = connect_options(url).unwrap_err().to_string();
-            assert!(text.contains(told), "{text}");
-            assert!(!text.contains("secret"), "{text}");
-        }
-        let options = Options::new("postgres://me:secret@host/db");
-        assert!(!format!("{options:?}").contains("secret"));
-    }
 }

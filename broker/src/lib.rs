@@ -8,6 +8,7 @@ mod group;
 mod migrate;
 mod notices;
 mod operate;
+mod options;
 mod partitioner;
 pub mod promises;
 mod publish;
@@ -18,7 +19,7 @@ mod supervise;
 mod telemetry;
 
 pub use broadcast::Broadcast;
-pub use broker::{Broker, Options};
+pub use broker::Broker;
 pub use error::Error;
 pub use group::{
     AfterRetries, BelowLogStart, Breaker, Consumer, ConsumerGroup, Handler, HandlerError, Retry,
@@ -29,6 +30,7 @@ pub use operate::{
     DeadLetter, Kept, PartitionInfo, Place, Position, Privilege, Redrive, Retention, Seek,
     TopicInfo,
 };
+pub use options::Options;
 pub use publish::Transaction;
 pub use record::{Headers, InvalidRecord, MAX_RECORD_BYTES, NewRecord, Record};
 

@@ -120,7 +120,8 @@ begin
      order by 1;
 end $$;
 
--- A group's place in each of its partitions; null means all groups that the caller may see.
+-- A group's place in each of its partitions; null means all groups that the caller may see: its own, and
+-- an operator all.
 create function log.lag(consumer_group text default null)
 returns table (consumer_group text, topic text, partition int, member int, generation int, committed bigint,
                log_start bigint, "end" bigint, lag bigint, lag_seconds numeric, paused boolean)
@@ -129,6 +130,7 @@ language sql volatile security definer set search_path = pg_catalog, pg_temp as 
       join log.consumer_group g on g.name = v.consumer_group
      where (lag.consumer_group is null or v.consumer_group = lag.consumer_group)
        and (log.acts_as(g.owner)
-            or pg_has_role(session_user, (select t.relowner from pg_class t where t.oid = 'log.topic'::regclass), 'usage'))
+            or pg_has_role(session_user, (select t.relowner from pg_class t where t.oid = 'log.topic'::regclass), 'usage')
+            or log.is_operator())
      order by 1, 2, 3
 $$;

@@ -71,29 +71,6 @@ begin
     perform log.ensure_dead_letter_topic(topic, g.name);
 end $$;
 
-create or replace function log.may_commit(subscriptions int[]) returns void
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    foreign_group text;
-begin
-    select g.name into foreign_group
-      from log.subscription s join log.consumer_group g on g.id = s.consumer_group
-     where s.id = any (subscriptions) and not log.acts_as(g.owner)
-     limit 1;
-    -- The log's owner may move every group: whose role was dropped is nobody's otherwise.
-    if foreign_group is not null and not log.acts_as((select pg_get_userbyid(t.relowner) from pg_class t
-                                                       where t.oid = 'log.topic'::regclass)) then
-        raise exception 'consumer group "%" belongs to another role', foreign_group using errcode = '42501';
-    end if;
-end $$;
-
-create function log.revoke_topic(topic text, privilege text, grantee name) returns void
-language sql set search_path = pg_catalog, pg_temp as $$
-    delete from log.topic_grant g
-     where g.topic = log.topic_id($1) and g.privilege = $2 and g.grantee = $3
-$$;
-revoke execute on function log.revoke_topic from public;
-
 -- The one subscription of a group to a topic.
 create function log.subscription_id(consumer_group text, topic text) returns int
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -108,7 +85,7 @@ begin
         raise exception 'consumer group "%" has never read topic "%"', consumer_group, topic
             using errcode = 'LG405', hint = 'select * from log.group_lag shows who reads what';
     end if;
-    perform log.may_commit(array[found_id]);
+    perform log.may_operate(array[found_id]);
     return found_id;
 end $$;
 
@@ -345,6 +322,7 @@ begin
         select made, p, session_user from unnest(array['publish', 'consume']) p
         on conflict do nothing;
     end loop;
+    perform log.grant_redrive(made);
 end $$;
 revoke execute on function log.ensure_dead_letter_topic from public;
 
@@ -387,7 +365,7 @@ begin
     select array_agg(s.id) into subs
       from log.subscription s join log.consumer_group g on g.id = s.consumer_group
      where g.name = pace.consumer_group;
-    perform log.may_commit(subs);
+    perform log.may_operate(subs);
     return query
     select t.name, a.partition,
            coalesce((a.committed - r.committed) / extract(epoch from clock_timestamp() - r.at), 0)::double precision,

@@ -6,23 +6,6 @@
 -- An id says where its batch is: segment `id >> 40`, in table `(id >> 40) % 8`. The next
 -- segment begins by moving the sequence ahead.
 
--- Whether the session may act as a role. A role that was dropped since is nobody: its grants
--- and groups must not break those of others, as `pg_has_role` by name would.
-create function log.acts_as(role name) returns boolean
-language sql stable parallel safe
-begin atomic
-    select coalesce(pg_has_role(session_user, to_regrole(quote_ident(role)), 'usage'), false);
-end;
-
-create or replace function log.may(topic int, privilege text) returns boolean
-language sql stable parallel safe
-begin atomic
-    select exists (
-        select from log.topic_grant g
-         where g.topic = may.topic and g.privilege = may.privilege and log.acts_as(g.grantee))
-        or pg_has_role(session_user, (select t.relowner from pg_class t where t.oid = 'log.topic'::regclass), 'usage');
-end;
-
 drop view log.record;
 revoke insert (topic, partition, lens, body) on log.record_batch from public;
 drop policy publish on log.record_batch;
