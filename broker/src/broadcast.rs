@@ -29,6 +29,8 @@ pub struct Broadcast {
     ticks: broadcast::Receiver<Ends>,
     topics: BTreeMap<i32, Arc<str>>,
     positions: BTreeMap<(i32, i32), Position>,
+    /// Whether partitions that are added to the topics are read too.
+    grows: bool,
     look: bool,
     /// Whose turn it is, so that none waits for the others to end.
     turn: usize,
@@ -41,22 +43,19 @@ struct Position {
 }
 
 impl Broker {
-    /// Reads topics from the start or from now on.
+    /// Reads topics from the start or from now on, and whatever partitions they get.
     ///
     /// # Errors
     /// [`Error::UnknownTopic`] where a topic is missing, [`Error::Database`] where the
     /// database cannot be reached.
     pub async fn broadcast(&self, topics: &[&str], start: Start) -> Result<Broadcast, Error> {
-        let mut reader = Broadcast::new(self);
-        let mut tx = self.begin().await?;
+        let mut reader = Broadcast::new(self).with_added_partitions();
+        let mut conn = self.conn().await?;
         for name in topics {
-            let topic = self.topics().get(&mut tx, name).await?;
+            let topic = self.topics().get(&mut conn, name).await?;
             reader.topics.insert(topic.id, (*name).into());
-            for partition in 0..topic.partitions {
-                reader.positions.insert((topic.id, partition), Position::default());
-            }
         }
-        drop(tx);
+        drop(conn);
         reader.find_ends().await?;
         if start == Start::Latest {
             for position in reader.positions.values_mut() {
@@ -74,9 +73,9 @@ impl Broker {
     /// there is not.
     pub async fn broadcast_from(&self, places: &[(&str, i32, u64)]) -> Result<Broadcast, Error> {
         let mut reader = Broadcast::new(self);
-        let mut tx = self.begin().await?;
+        let mut conn = self.conn().await?;
         for (name, partition, offset) in places {
-            let topic = self.topics().get(&mut tx, name).await?;
+            let topic = self.topics().get(&mut conn, name).await?;
             if !(0..topic.partitions).contains(partition) {
                 let (topic_name, last) = ((*name).to_owned(), topic.partitions - 1);
                 return Err(InvalidRecord::Partition {
@@ -90,7 +89,7 @@ impl Broker {
             let next = i64::try_from(*offset).unwrap_or(i64::MAX);
             reader.positions.insert((topic.id, *partition), Position { next, end: 0 });
         }
-        drop(tx);
+        drop(conn);
         reader.find_ends().await?;
         Ok(reader)
     }
@@ -103,9 +102,18 @@ impl Broadcast {
             ticks: broker.notices().subscribe(),
             topics: BTreeMap::new(),
             positions: BTreeMap::new(),
+            grows: false,
             look: true,
             turn: 0,
         }
+    }
+
+    /// Reads partitions, too, that its topics get later or that it was not given, from their
+    /// log start on.
+    pub fn with_added_partitions(mut self) -> Broadcast {
+        self.grows = true;
+        self.look = true;
+        self
     }
 
     /// The next records, at least one, in offset order within each partition.
@@ -145,8 +153,15 @@ impl Broadcast {
     }
 
     async fn find_ends(&mut self) -> Result<(), Error> {
+        let mut conn = self.broker.conn().await?;
+        if self.grows {
+            for (id, name) in &self.topics {
+                for partition in 0..self.broker.topics().get(&mut conn, name).await?.partitions {
+                    self.positions.entry((*id, partition)).or_default();
+                }
+            }
+        }
         let (topics, partitions): (Vec<i32>, Vec<i32>) = self.positions.keys().copied().unzip();
-        let mut tx = self.broker.begin().await?;
         let ends: Vec<(i32, i32, i64, i64)> = sqlx::query_as(
             "select w.topic, w.partition, log.partition_start(w.topic, w.partition),
                     log.partition_end(w.topic, w.partition)
@@ -154,7 +169,7 @@ impl Broadcast {
         )
         .bind(topics)
         .bind(partitions)
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut *conn)
         .await?;
         for (topic, partition, start, end) in ends {
             if let Some(position) = self.positions.get_mut(&(topic, partition)) {
@@ -183,8 +198,8 @@ impl Broadcast {
             wanted.truncate(FETCH_PARTITIONS);
             self.turn = turn + FETCH_PARTITIONS;
         }
-        let mut tx = self.broker.begin().await?;
-        let batches = fetch(&mut tx, &wanted, FETCH_RECORDS, FETCH_BYTES).await?;
+        let mut conn = self.broker.conn().await?;
+        let batches = fetch(&mut conn, &wanted, FETCH_RECORDS, FETCH_BYTES).await?;
         let mut records = Vec::new();
         for (topic_id, partition, batch) in batches {
             let (Some(topic), Some(position)) =

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use broker::{Broker, Error, NewRecord, Position, Privilege, Retention, Start};
-use common::{PATIENCE, log, numbered};
+use common::{PATIENCE, log, numbered, run};
 use rand::RngCore;
 
 async fn offsets(broker: &Broker, at: Position) -> Vec<u64> {
@@ -86,6 +86,56 @@ async fn a_reader_that_retention_overtakes_goes_on_at_the_log_start() {
         let records = tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().unwrap();
         assert!(records[0].offset() >= start, "{} is gone", records[0].offset());
     }
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_reader_of_a_whole_topic_meets_partitions_that_are_added() {
+    let log = log().await;
+    let broker = log.broker().await;
+    broker.create_topic("t", 1).await.unwrap();
+    let mut whole = broker.broadcast(&["t"], Start::Latest).await.unwrap();
+    let mut grown = broker.broadcast_from(&[("t", 0, 0)]).await.unwrap().with_added_partitions();
+    let mut asked = broker.broadcast_from(&[("t", 0, 0)]).await.unwrap();
+    broker.add_partitions("t", 3).await.unwrap();
+    broker.publish([2, 0].map(|n| NewRecord::new("t", "v").partition(n))).await.unwrap();
+    for reader in [&mut whole, &mut grown] {
+        let mut seen = BTreeSet::new();
+        while seen.len() < 2 {
+            let records = reader.next().await.unwrap();
+            seen.extend(records.iter().map(|record| (record.partition(), record.offset())));
+        }
+        assert_eq!(seen, BTreeSet::from([(0, 0), (2, 0)]));
+    }
+    let records = asked.next().await.unwrap();
+    assert_eq!((records.len(), records[0].partition()), (1, 0), "and only what was asked for");
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_somebody_deleted_is_named_and_nothing_takes_its_offset() {
+    let log = log().await;
+    let broker = log.broker().await;
+    broker.create_topic("t", 1).await.unwrap();
+    let mut session = log.session().await;
+    for n in 0..3 {
+        let publish = format!("select log.publish('t', 'v{n}')");
+        run(&mut session, &publish).await;
+    }
+    broker.sequenced().await.unwrap();
+    assert_eq!(broker.read("t", 0, 0, 10).await.unwrap().len(), 3);
+    run(
+        &mut session,
+        "delete from log.record_batch where id = (select ids[2] from log.block where topic = log.topic_id('t'))",
+    )
+    .await;
+    let error = broker.read("t", 0, 0, 10).await.unwrap_err().to_string();
+    assert!(
+        error.contains(r#"topic "t", partition 0: 1 of the 3 batches from offset 0"#),
+        "{error}"
+    );
+    let behind = broker.read("t", 0, 2, 10).await.unwrap();
+    assert_eq!((behind[0].offset(), behind[0].value()), (2, &b"v2"[..]));
     broker.shutdown().await;
 }
 

@@ -262,3 +262,46 @@ async fn retention_by_age_takes_what_is_older() {
     assert!(matches!(broker.set_retention(wrong).await, Err(Error::Refused(_))));
     broker.shutdown().await;
 }
+
+/// A fetch first finds out which batches there are, and then reads them: what is deleted in
+/// between may not leave a gap behind which it goes on.
+#[tokio::test]
+async fn a_fetch_ends_at_what_is_deleted_under_it() {
+    let log = log().await;
+    let broker = log.broker().await;
+    broker.create_topic("t", 1).await.unwrap();
+    let [mut early, mut late] = [log.session().await, log.session().await];
+    run(&mut early, "begin").await;
+    run(&mut early, "select log.publish('t', 'in the first segment')").await;
+    run(&mut late, "select setval('log.record_batch_id', 1::bigint << 40, false)").await;
+    run(&mut late, "select log.publish('t', 'before it')").await;
+    broker.sequenced().await.unwrap();
+    run(&mut early, "commit").await;
+    broker.sequenced().await.unwrap();
+    run(&mut late, "select log.publish('t', 'behind it')").await;
+    broker.sequenced().await.unwrap();
+    let values = |records: Vec<broker::Record>| -> Vec<String> {
+        records.iter().map(|r| String::from_utf8_lossy(r.value()).into_owned()).collect()
+    };
+    let all = broker.read("t", 0, 0, 10).await.unwrap();
+    assert_eq!(values(all), ["before it", "in the first segment", "behind it"]);
+
+    // As `log.empty_segment` does.
+    run(&mut early, "begin").await;
+    run(&mut early, "lock table log.record_batch_0 in access exclusive mode").await;
+    let reading = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.read("t", 0, 0, 10).await }
+    });
+    eventually("the fetch waits", || async {
+        let waits = "select exists (select from pg_locks where not granted and relation = 'log.record_batch_0'::regclass)";
+        let waits: bool = sqlx::query_scalar(waits).fetch_one(&log.pool).await.unwrap();
+        waits.then_some(())
+    })
+    .await;
+    run(&mut early, "truncate log.record_batch_0").await;
+    run(&mut early, "insert into log.log_start values (log.topic_id('t'), 0, 2)").await;
+    run(&mut early, "commit").await;
+    assert_eq!(values(reading.await.unwrap().unwrap()), ["before it"]);
+    broker.shutdown().await;
+}

@@ -32,6 +32,9 @@ pub async fn run(broker: &Broker, args: &Args, show: &Show) -> anyhow::Result<Ex
         }
     }
     let mut reader = broker.broadcast_from(&places).await?;
+    if args.partition.is_none() && !args.exit {
+        reader = reader.with_added_partitions();
+    }
     let mut signals = Signals::new()?;
     while !goal.is_reached() {
         let records = tokio::select! {
