@@ -6,7 +6,8 @@
 //! - [`Service`] is the running process: its database, its broker, what stops with it;
 //! - [`Subscriber`] takes one type of event, [`Subscriptions`] lists a service's;
 //! - [`EventTransaction`] publishes events with a transaction, [`Trace`] says what caused them;
-//! - [`Problem`] is an HTTP error, [`http`] the shell around a service's routes.
+//! - [`Problem`] is an HTTP error, [`http`] the shell around a service's routes, [`schema`] how API
+//!   descriptions write what is checked.
 #![deny(missing_docs)]
 
 mod entry;
@@ -16,6 +17,7 @@ pub mod http;
 mod log_topic;
 mod migrate;
 mod problem;
+pub mod schema;
 mod service;
 mod settings;
 mod subscribe;

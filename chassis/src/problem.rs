@@ -93,7 +93,7 @@ impl ResponseError for Problem {
         }
         let mut response = response.json(JsonProblem {
             kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
+            title: title(self.status),
             status: self.status.as_u16(),
             detail: self.detail.clone(),
             pointer: self.pointer.clone(),
@@ -102,6 +102,15 @@ impl ResponseError for Problem {
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
+    }
+}
+
+/// The status' phrase as RFC 9110 has it, which renamed two.
+fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "Content Too Large",
+        StatusCode::UNPROCESSABLE_ENTITY => "Unprocessable Content",
+        status => status.canonical_reason().unwrap_or("Error"),
     }
 }
 

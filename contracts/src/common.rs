@@ -41,6 +41,20 @@ impl std::fmt::Display for InvalidText {
 
 impl std::error::Error for InvalidText {}
 
+impl Text {
+    /// In Unicode characters.
+    pub const MAX_CHARS: usize = 200;
+    /// What a text looks like, as ECMA-262 and JSON Schema write it: for API descriptions.
+    pub const PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*[^\s\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069][^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$";
+}
+
+impl Email {
+    /// As RFC 5321 limits a path.
+    pub const MAX_CHARS: usize = 254;
+    /// What a mail address looks like, as ECMA-262 and JSON Schema write it: for API descriptions.
+    pub const PATTERN: &str = "^[!-~]{1,64}@[!-?A-~]+$";
+}
+
 fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -53,8 +67,8 @@ impl TryFrom<String> for Text {
         if text.trim().is_empty() {
             return Err(InvalidText::Blank);
         }
-        if text.chars().count() > 200 {
-            return Err(InvalidText::TooLong(200));
+        if text.chars().count() > Text::MAX_CHARS {
+            return Err(InvalidText::TooLong(Text::MAX_CHARS));
         }
         if text.chars().any(is_control) {
             return Err(InvalidText::ControlCharacter);
@@ -67,8 +81,8 @@ impl TryFrom<String> for Email {
     type Error = InvalidText;
 
     fn try_from(text: String) -> Result<Self, InvalidText> {
-        if text.len() > 254 {
-            return Err(InvalidText::TooLong(254));
+        if text.len() > Email::MAX_CHARS {
+            return Err(InvalidText::TooLong(Email::MAX_CHARS));
         }
         if text.chars().any(is_control) {
             return Err(InvalidText::ControlCharacter);
@@ -176,5 +190,18 @@ mod tests {
         }
         assert_eq!("a@b\n".parse::<Email>(), Err(InvalidText::ControlCharacter));
         assert!("ada+tea@example.org".parse::<Email>().is_ok());
+    }
+
+    proptest::proptest! {
+        /// What a description says is what is checked.
+        #[test]
+        fn the_patterns_are_the_rules(
+            text in r"[ a\u{0}\u{1f}\u{7f}\u{85}\u{a0}\u{2028}\u{202e}\u{2066}\u{2070}\u{fffd}]{0,4}",
+            address in "[a @.~!ä\n]{0,5}",
+        ) {
+            let matches = |pattern: &str, text: &str| regex::Regex::new(pattern).unwrap().is_match(text);
+            proptest::prop_assert_eq!(matches(Text::PATTERN, &text), text.parse::<Text>().is_ok());
+            proptest::prop_assert_eq!(matches(Email::PATTERN, &address), address.parse::<Email>().is_ok());
+        }
     }
 }

@@ -15,6 +15,11 @@ const CURRENCY: &str = "EUR";
 /// An order as a client sends it. Prices are not the client's to say.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "customer": {"name": "Ada Lovelace", "email": "ada@example.org"},
+    "ship_to": {"street": "12 St James's Square", "postal_code": "SW1Y 4LB", "city": "London", "country": "GB"},
+    "lines": [{"sku": "TEA-EARL-GREY", "quantity": 2}],
+}))]
 pub struct PlaceOrder {
     customer: PlaceCustomer,
     ship_to: PlaceAddress,
@@ -29,24 +34,23 @@ pub struct PlaceOrder {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PlaceCustomer {
-    /// One line, no control characters
-    #[schema(example = "Ada Lovelace", min_length = 1, max_length = 200)]
+    #[schema(schema_with = chassis::schema::text)]
     name: String,
-    #[schema(example = "ada@example.org", max_length = 254)]
+    #[schema(schema_with = chassis::schema::email)]
     email: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PlaceAddress {
-    #[schema(example = "12 St James's Square", min_length = 1, max_length = 200)]
+    #[schema(schema_with = chassis::schema::text)]
     street: String,
-    #[schema(example = "SW1Y 4LB", min_length = 1, max_length = 200)]
+    #[schema(schema_with = chassis::schema::text)]
     postal_code: String,
-    #[schema(example = "London", min_length = 1, max_length = 200)]
+    #[schema(schema_with = chassis::schema::text)]
     city: String,
     /// ISO 3166-1 alpha-2
-    #[schema(example = "GB", pattern = "^[A-Z]{2}$")]
+    #[schema(pattern = "^[A-Z]{2}$")]
     country: String,
 }
 
@@ -54,9 +58,8 @@ struct PlaceAddress {
 #[serde(deny_unknown_fields)]
 struct PlaceLine {
     /// A product of `GET /products`
-    #[schema(example = "TEA-EARL-GREY")]
     sku: String,
-    #[schema(minimum = 1, maximum = 1000, example = 2)]
+    #[schema(minimum = 1, maximum = 1000)]
     quantity: i64,
 }
 

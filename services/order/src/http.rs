@@ -82,7 +82,7 @@ struct Accepted {
 #[utoipa::path(
     post,
     path = "/orders",
-    params(("Idempotency-Key" = String, Header, description = "1 to 255 printable characters that the client makes up for this order")),
+    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "1 to 255 printable ASCII characters that the client makes up for this order")),
     request_body = PlaceOrder,
     responses(
         (status = 201, body = Accepted, headers(("Location" = String, description = "the order"))),
@@ -215,7 +215,7 @@ async fn cancel(
     path = "/orders/{order_id}/events",
     params(
         ("order_id" = Uuid, Path),
-        ("Last-Event-ID" = Option<i32>, Header, description = "the id of the last event that was seen"),
+        ("Last-Event-ID" = i32, Header, minimum = 0, description = "the id of the last event that was seen"),
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = String),

@@ -7,6 +7,7 @@ use chassis::{EventTransaction, JsonProblem, Problem};
 use chrono::{SubsecRound, Utc};
 use contracts::{PromotionAnnounced, Text};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{Array, ArrayBuilder};
 use uuid::Uuid;
 
 use super::State;
@@ -16,12 +17,11 @@ const MAX_PARAGRAPHS: usize = 20;
 /// A promotion, as it is sent.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"subject": "Spring tea is here", "paragraphs": ["It was picked last week."]}))]
 pub struct Announce {
-    /// The mail's subject: one line, no control characters
-    #[schema(example = "Spring tea is here", min_length = 1, max_length = 200)]
+    #[schema(schema_with = chassis::schema::text)]
     subject: String,
-    /// The mail's text: 1 to 20, of 1 to 200 characters each
-    #[schema(min_items = 1, max_items = 20)]
+    #[schema(schema_with = paragraphs)]
     paragraphs: Vec<String>,
 }
 
@@ -29,6 +29,11 @@ pub struct Announce {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Announced {
     promotion_id: Uuid,
+}
+
+fn paragraphs() -> Array {
+    let paragraphs = ArrayBuilder::new().items(chassis::schema::text());
+    paragraphs.min_items(Some(1)).max_items(Some(MAX_PARAGRAPHS)).build()
 }
 
 impl Announce {
