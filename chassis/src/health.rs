@@ -33,7 +33,9 @@ fn from_here(mut addr: SocketAddr) -> SocketAddr {
 fn status_of(addr: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n")?;
+    // In one piece: who answers after the first and closes would cut the answer off.
+    let request = format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut status = String::new();
     BufReader::new(stream.take(MAX_STATUS_LINE_BYTES)).read_line(&mut status)?;
     Ok(status)
