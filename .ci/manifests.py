@@ -172,8 +172,17 @@ def check_kubernetes():
     print(f"-- {len(pods)} workloads have the ports, user, grace and settings of the images and of compose")
 
 
+def check_build():
+    """What the image's build needs reaches it: cargo reads the manifest of every member."""
+    members = re.search(r"\nmembers = \[(.*?)\]", Path("Cargo.toml").read_text(), re.S).group(1)
+    reached = set(re.findall(r"^!(\S+)$", Path(".dockerignore").read_text(), re.M))
+    for member in re.findall(r'"([^"]+)"', members):
+        expect(member.split("/")[0] in reached, f"{member} does not reach the image's build: name it in .dockerignore")
+
+
 check_queries(sys.argv[1])
 check_kubernetes()
+check_build()
 for text in wrong:
     print(f"FAILED: {text}", file=sys.stderr)
 sys.exit(bool(wrong))
