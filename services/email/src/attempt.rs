@@ -44,7 +44,15 @@ impl Postman {
 
     async fn try_it(&self, mail: &Mail) -> Outcome {
         let answer = match compose(mail, &self.from, &self.public_url) {
-            Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
+            Ok(message) => {
+                let sending = Trace::from_header(Some(&mail.trace)).step("send mail");
+                let answer = self.smtp.send(message.envelope(), &message.formatted()).await;
+                if let Answer::Refused(why) | Answer::NotNow(why) | Answer::NoServer(why) = &answer
+                {
+                    sending.fail(why);
+                }
+                answer
+            }
             Err(reason) => Answer::Refused(one_line(&reason)),
         };
         let (word, outcome) = match &answer {
