@@ -26,7 +26,6 @@ pub(crate) fn start(
     api: utoipa::openapi::OpenApi,
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> std::io::Result<(SocketAddr, Server)> {
-    telemetry::metrics();
     let api = Data::new(api);
     let server = HttpServer::new(move || {
         App::new()

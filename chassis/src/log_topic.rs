@@ -115,6 +115,8 @@ impl Visit for Texts {
 pub(crate) async fn ship(broker: Broker, mut stopping: watch::Receiver<bool>) {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut lines) = lines else { return };
+    // So that the count is there before it rises.
+    dropped(0);
     let mut batch = Vec::with_capacity(BATCH);
     let mut stopped = false;
     while !stopped {

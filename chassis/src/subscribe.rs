@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use broker::{Broker, Consumer, Handler, HandlerError, Record, Transaction};
+use chrono::Utc;
 use contracts::Event;
 use futures::future::BoxFuture;
 use tracing::debug;
@@ -132,6 +133,16 @@ impl Handler for Router {
                 "outcome" => outcome
             )
             .increment(records.len() as u64);
+            if handled {
+                // The run's first has waited the longest.
+                let waited = Utc::now() - first.published_at();
+                metrics::histogram!(
+                    "waybill_time_to_effect_seconds",
+                    "group" => self.group.to_string(),
+                    "topic" => first.topic().to_owned()
+                )
+                .record(waited.to_std().unwrap_or_default().as_secs_f64());
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::Broker;
 use chassis::{EventTransaction, Trace};
+use chrono::Utc;
 use contracts::{MailBounced, MailSent};
 use lettre::message::Mailbox;
 use sqlx::PgPool;
@@ -67,6 +68,11 @@ impl Postman {
             "outcome" => word
         )
         .increment(1);
+        if matches!(answer, Answer::Taken) {
+            let waited = (Utc::now() - mail.created_at).to_std().unwrap_or_default();
+            metrics::histogram!("waybill_mail_time_to_send_seconds", "kind" => mail.kind.as_str())
+                .record(waited.as_secs_f64());
+        }
         self.mark(mail, &answer).await;
         outcome
     }
