@@ -10,10 +10,11 @@ from pathlib import Path
 
 import yaml
 
-DASHBOARD = Path("containers/observability/grafana/dashboards/waybill.json")
+GRAFANA = Path("containers/observability/grafana")
+DASHBOARD = GRAFANA / "dashboards/waybill.json"
 ALERTS = Path("containers/observability/alerts.yml")
 KUBERNETES = Path("containers/kubernetes")
-SERVICES = ["order", "delivery", "invoice", "email"]
+SERVICES = ["order", "delivery", "invoice", "email", "dashboard"]
 
 wrong = []
 
@@ -110,14 +111,38 @@ def check_queries(rules_file):
             shown |= names.union(*(asked(recorded[name])[0] for name in names & set(recorded)))
     for name in sorted(metrics):
         expect(any(one == name or one.startswith(f"{name}_") for one in shown), f"the dashboard does not show {name}")
-    source = yaml.safe_load(Path("containers/observability/grafana/datasources/prometheus.yml").read_text())
-    uids = set(re.findall(r'"uid": "([^"]+)"', DASHBOARD.read_text())) - {dashboard["uid"]}
-    expect(uids == {source["datasources"][0]["uid"]}, "the dashboard asks another data source")
+    check_grafana()
     print(f"-- {len(queries)} queries ask for what the {len(metrics)} metrics of the programs are")
+
+
+def check_grafana():
+    """What its dashboards ask is there, under the name by which they ask for it."""
+    compose = yaml.safe_load(Path("docker-compose.yml").read_text())["services"]
+    sources = {}
+    for path in (GRAFANA / "datasources").glob("*.yml"):
+        for source in yaml.safe_load(path.read_text())["datasources"]:
+            sources[source["uid"]] = source["type"]
+            host = re.fullmatch(r"http://(\w+):\d+", source["url"]).group(1)
+            expect(host in compose, f"{path}: compose has no service {host}")
+    asked_for = set()
+    for path in (GRAFANA / "dashboards").glob("*.json"):
+        dashboard = json.loads(path.read_text())
+        for part in [one for panel in dashboard["panels"] for one in [panel, *panel.get("targets", [])]]:
+            source = part.get("datasource")
+            if source is not None:
+                expect(sources.get(source["uid"]) == source["type"], f"{path}: there is no data source {source}")
+                asked_for.add(source["uid"])
+    expect(asked_for == set(sources), f"no dashboard asks {set(sources) - asked_for}")
 
 
 def documents(path):
     return {document["kind"]: document for document in yaml.safe_load_all(path.read_text())}
+
+
+def group_of(service):
+    """The name of its consumer group, where that is not its own."""
+    named = re.search(r'pub const GROUP: &str = "(\w+)";', Path(f"services/{service}/src/lib.rs").read_text())
+    return named.group(1) if named else service
 
 
 def check_kubernetes():
@@ -166,14 +191,23 @@ def check_kubernetes():
         spec, trigger = scale["spec"], scale["spec"]["triggers"][0]
         expect(spec["scaleTargetRef"]["name"] == path.stem, f"{path}: scales another")
         expect(spec["maxReplicaCount"] == int(partitions.group(1)), f"{path}: not as many as topic order has partitions")
-        expect(f"log.lag('{path.stem}')" in trigger["metadata"]["query"], f"{path}: asks for another group's lag")
+        expect(f"log.lag('{group_of(path.stem)}')" in trigger["metadata"]["query"], f"{path}: asks for another group's lag")
         expect(trigger["metadata"]["userName"] == f"waybill_{path.stem}", f"{path}: asks as another role")
         expect("replicas" not in pods[path.stem]["spec"], f"{path.stem}: has a number of replicas and is scaled")
     print(f"-- {len(pods)} workloads have the ports, user, grace and settings of the images and of compose")
 
 
+def check_build():
+    """What the image's build needs reaches it: cargo reads the manifest of every member."""
+    members = re.search(r"\nmembers = \[(.*?)\]", Path("Cargo.toml").read_text(), re.S).group(1)
+    reached = set(re.findall(r"^!(\S+)$", Path(".dockerignore").read_text(), re.M))
+    for member in re.findall(r'"([^"]+)"', members):
+        expect(member.split("/")[0] in reached, f"{member} does not reach the image's build: name it in .dockerignore")
+
+
 check_queries(sys.argv[1])
 check_kubernetes()
+check_build()
 for text in wrong:
     print(f"FAILED: {text}", file=sys.stderr)
 sys.exit(bool(wrong))

@@ -42,13 +42,12 @@ where
     let result = match matches.subcommand_name() {
         Some("health") => health::ask(parsed::<Settings>(&matches).http_addr(&descriptor)),
         Some("migrate") => {
-            telemetry::log(&parsed(&matches), descriptor.name);
-            block_on(migrate(&descriptor, parsed(&matches)))
+            let settings = parsed(&matches);
+            block_on(told(&matches, &descriptor, migrate(&descriptor, settings)))
         }
         _ => {
-            telemetry::log(&parsed(&matches), descriptor.name);
             let settings = parsed(&matches);
-            block_on(serve(async { start(settings).await }))
+            block_on(told(&matches, &descriptor, serve(async { start(settings).await })))
         }
     };
     match result {
@@ -72,6 +71,20 @@ fn block_on(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
         runtime.build().unwrap_or_else(|error| panic!("no threads to run on: {error}"))
     });
     system.block_on(task)
+}
+
+/// Does something with its log lines and spans going where they are to.
+async fn told(
+    matches: &ArgMatches,
+    descriptor: &Descriptor,
+    task: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let export = telemetry::start(&parsed(matches), descriptor.name)?;
+    let result = task.await;
+    if let Some(export) = export {
+        export.stop().await;
+    }
+    result
 }
 
 async fn migrate(descriptor: &Descriptor, settings: Settings) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use chrono::{SecondsFormat, Utc};
 use contracts::Event;
 use uuid::Uuid;
 
-use crate::Trace;
+use crate::{Step, Trace};
 
 pub(crate) const ID: &str = "ce_id";
 pub(crate) const TYPE: &str = "ce_type";
@@ -23,18 +23,20 @@ pub trait EventTransaction {
 
 impl EventTransaction for Transaction {
     fn publish_event<E: Event>(&mut self, event: &E, trace: &Trace) -> Result<(), broker::Error> {
-        self.publish(record(event, trace))
+        let id = Uuid::now_v7().to_string();
+        let created = Step::create::<E>(trace, &id, &event.key());
+        self.publish(record(event, id, created.trace()))
     }
 }
 
-pub(crate) fn record<E: Event>(event: &E, trace: &Trace) -> NewRecord {
+pub(crate) fn record<E: Event>(event: &E, id: String, trace: &Trace) -> NewRecord {
     let key = event.key();
     // An event is made of strings, numbers and lists of them: nothing that JSON lacks.
     let value = serde_json::to_vec(event).unwrap_or_default();
     NewRecord::new(E::TOPIC, value)
         .key(key.clone())
         .header("ce_specversion", "1.0")
-        .header(ID, Uuid::now_v7().to_string())
+        .header(ID, id)
         .header(TYPE, E::TYPE)
         .header("ce_source", format!("/{}", E::TOPIC))
         .header("ce_subject", key)

@@ -8,10 +8,13 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::{Compress, Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, ResponseError};
+use actix_web::{
+    App, HttpMessage, HttpRequest, HttpResponse, HttpServer, Responder, ResponseError,
+};
+use opentelemetry::trace::FutureExt;
 use sqlx::PgPool;
 
-use crate::{Problem, Trace, telemetry};
+use crate::{Problem, Step, Trace, otlp, telemetry};
 
 /// The largest body that is read.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -23,12 +26,12 @@ pub(crate) fn start(
     api: utoipa::openapi::OpenApi,
     routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> std::io::Result<(SocketAddr, Server)> {
-    telemetry::metrics();
     let api = Data::new(api);
     let server = HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
             .wrap(from_fn(explain))
+            .wrap(from_fn(follow))
             .app_data(Data::new(pool.clone()))
             .app_data(api.clone())
             .app_data(json_config())
@@ -100,8 +103,26 @@ async fn explain(
     Ok(ServiceResponse::new(request, response).map_into_right_body())
 }
 
+/// Makes a request a step of its trace. What is asked for again and again by machines is none.
+async fn follow(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if otlp::tracer().is_none() || ["/healthz", "/readyz", "/metrics"].contains(&request.path()) {
+        return next.call(request).await;
+    }
+    let step = Step::serve(&request);
+    request.extensions_mut().insert(step.trace().clone());
+    let response = next.call(request).with_context(step.context()).await?;
+    step.answered(&response);
+    Ok(response)
+}
+
 /// The trace that a request continues or starts.
 pub fn trace_of(request: &HttpRequest) -> Trace {
+    if let Some(trace) = request.extensions().get::<Trace>() {
+        return trace.clone();
+    }
     let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     Trace::from_header(header)
 }

@@ -5,7 +5,8 @@
 //!   schema is, [`Settings`] what can be set;
 //! - [`Service`] is the running process: its database, its broker, what stops with it;
 //! - [`Subscriber`] takes one type of event, [`Subscriptions`] lists a service's;
-//! - [`EventTransaction`] publishes events with a transaction, [`Trace`] says what caused them;
+//! - [`EventTransaction`] publishes events with a transaction, [`Trace`] says what caused them and
+//!   [`Step`] what took how long;
 //! - [`Problem`] is an HTTP error, [`http`] the shell around a service's routes, [`schema`] how API
 //!   descriptions write what is checked.
 #![deny(missing_docs)]
@@ -16,10 +17,12 @@ mod health;
 pub mod http;
 mod log_topic;
 mod migrate;
+mod otlp;
 mod problem;
 pub mod schema;
 mod service;
 mod settings;
+mod step;
 mod subscribe;
 mod telemetry;
 mod trace;
@@ -30,5 +33,6 @@ pub use migrate::{Descriptor, create_topics, migrate};
 pub use problem::{JsonProblem, Problem};
 pub use service::Service;
 pub use settings::{Settings, read_password, with_password_of};
+pub use step::Step;
 pub use subscribe::{Received, Subscriber, Subscriptions};
 pub use trace::Trace;

@@ -17,6 +17,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+use uuid::Uuid;
 
 use crate::Trace;
 use crate::events::record;
@@ -114,6 +115,8 @@ impl Visit for Texts {
 pub(crate) async fn ship(broker: Broker, mut stopping: watch::Receiver<bool>) {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut lines) = lines else { return };
+    // So that the count is there before it rises.
+    dropped(0);
     let mut batch = Vec::with_capacity(BATCH);
     let mut stopped = false;
     while !stopped {
@@ -145,7 +148,8 @@ async fn publish(broker: &Broker, batch: &mut Vec<LogLine>) {
     if count == 0 {
         return;
     }
-    let records: Vec<_> = batch.drain(..).map(|line| record(&line, &trace)).collect();
+    let records: Vec<_> =
+        batch.drain(..).map(|line| record(&line, Uuid::now_v7().to_string(), &trace)).collect();
     if broker.publish(records).await.is_err() {
         // Not a line of the log: it would come here again.
         dropped(count);

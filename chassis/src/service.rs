@@ -39,6 +39,8 @@ impl Service {
     /// # Errors
     /// Naming what could not be reached, and what to do.
     pub async fn connect(descriptor: Descriptor, settings: &Settings) -> anyhow::Result<Service> {
+        // What is counted before there is a recorder is lost.
+        telemetry::metrics();
         let name = descriptor.name;
         let options: PgConnectOptions = settings
             .database_url()?

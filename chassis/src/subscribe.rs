@@ -5,12 +5,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use broker::{Broker, Consumer, Handler, HandlerError, Record, Transaction};
+use chrono::Utc;
 use contracts::Event;
 use futures::future::BoxFuture;
 use tracing::debug;
 
-use crate::Trace;
-use crate::events::{TRACEPARENT, TYPE};
+use crate::events::TYPE;
+use crate::{Step, Trace};
 
 /// Takes one type of event. One file, one struct with what it needs, one function.
 pub trait Subscriber: Send + Sync + 'static {
@@ -46,12 +47,11 @@ impl<E> Deref for Received<E> {
 }
 
 impl<E: Event> Received<E> {
-    fn decode(record: &Record) -> Result<Self, HandlerError> {
+    fn decode(record: &Record, trace: &Trace) -> Result<Self, HandlerError> {
         let event = serde_json::from_slice(record.value()).map_err(|error| {
             HandlerError::reject(format!("value is no {}: {error}", E::TYPE)).at(record)
         })?;
-        let trace = Trace::from_header(record.header(TRACEPARENT));
-        Ok(Received { event, record: record.clone(), trace })
+        Ok(Received { event, record: record.clone(), trace: trace.clone() })
     }
 }
 
@@ -112,7 +112,7 @@ impl Handler for Router {
             let records: Vec<&Record> = run.iter().map(|(_, record)| *record).collect();
             let handled = match self.by_type.get(name) {
                 Some(subscriber) => {
-                    subscriber.handle(tx, &records).await?;
+                    subscriber.handle(tx, &records, &self.group).await?;
                     true
                 }
                 None => false,
@@ -133,6 +133,16 @@ impl Handler for Router {
                 "outcome" => outcome
             )
             .increment(records.len() as u64);
+            if handled {
+                // The run's first has waited the longest.
+                let waited = Utc::now() - first.published_at();
+                metrics::histogram!(
+                    "waybill_time_to_effect_seconds",
+                    "group" => self.group.to_string(),
+                    "topic" => first.topic().to_owned()
+                )
+                .record(waited.to_std().unwrap_or_default().as_secs_f64());
+            }
         }
         Ok(())
     }
@@ -144,6 +154,7 @@ trait DynSubscriber: Send + Sync {
         &'a self,
         tx: &'a mut Transaction,
         records: &'a [&'a Record],
+        group: &'a str,
     ) -> BoxFuture<'a, Result<(), HandlerError>>;
 }
 
@@ -152,13 +163,20 @@ impl<S: Subscriber> DynSubscriber for S {
         &'a self,
         tx: &'a mut Transaction,
         records: &'a [&'a Record],
+        group: &'a str,
     ) -> BoxFuture<'a, Result<(), HandlerError>> {
         Box::pin(async move {
-            let events = records
-                .iter()
-                .map(|record| Received::decode(record))
-                .collect::<Result<Vec<_>, _>>()?;
-            Subscriber::handle(self, tx, &events).await
+            let steps: Vec<_> = records.iter().map(|record| Step::process(record, group)).collect();
+            let events = records.iter().zip(&steps);
+            let events = events.map(|(record, step)| Received::decode(record, step.trace()));
+            let handled = match events.collect::<Result<Vec<_>, _>>() {
+                Ok(events) => Subscriber::handle(self, tx, &events).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = &handled {
+                steps.iter().for_each(|step| step.fail(error));
+            }
+            handled
         })
     }
 }

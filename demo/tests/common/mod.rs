@@ -42,9 +42,14 @@ impl Place {
 
     /// Starts `up --json` and waits until the system is ready.
     pub fn up(&self, args: &[&str]) -> Up {
+        self.up_with(args, &[])
+    }
+
+    pub fn up_with(&self, args: &[&str], env: &[(&str, &str)]) -> Up {
         let base = self.port_base.to_string();
         let mut up = self.waybill("up", &["--json", "--port-base", &base]);
-        let mut child = up.args(args).stdout(Stdio::piped()).spawn().unwrap();
+        up.args(args).envs(env.iter().copied()).stdout(Stdio::piped());
+        let mut child = up.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (line, lines) = mpsc::channel();
         std::thread::spawn(move || {

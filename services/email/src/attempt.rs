@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::Broker;
 use chassis::{EventTransaction, Trace};
+use chrono::Utc;
 use contracts::{MailBounced, MailSent};
 use lettre::message::Mailbox;
 use sqlx::PgPool;
@@ -44,7 +45,15 @@ impl Postman {
 
     async fn try_it(&self, mail: &Mail) -> Outcome {
         let answer = match compose(mail, &self.from, &self.public_url) {
-            Ok(message) => self.smtp.send(message.envelope(), &message.formatted()).await,
+            Ok(message) => {
+                let sending = Trace::from_header(Some(&mail.trace)).step("send mail");
+                let answer = self.smtp.send(message.envelope(), &message.formatted()).await;
+                if let Answer::Refused(why) | Answer::NotNow(why) | Answer::NoServer(why) = &answer
+                {
+                    sending.fail(why);
+                }
+                answer
+            }
             Err(reason) => Answer::Refused(one_line(&reason)),
         };
         let (word, outcome) = match &answer {
@@ -59,6 +68,11 @@ impl Postman {
             "outcome" => word
         )
         .increment(1);
+        if matches!(answer, Answer::Taken) {
+            let waited = (Utc::now() - mail.created_at).to_std().unwrap_or_default();
+            metrics::histogram!("waybill_mail_time_to_send_seconds", "kind" => mail.kind.as_str())
+                .record(waited.as_secs_f64());
+        }
         self.mark(mail, &answer).await;
         outcome
     }
