@@ -14,7 +14,9 @@ use utoipa::OpenApi;
 use crate::access::Access;
 use crate::live::{self, Live, MAX_PAGES};
 use crate::orders::Orders;
-use crate::pages::{analytics, assets, dead_letters, groups, home, passport, records, topics};
+use crate::pages::{
+    analytics, assets, dead_letters, groups, home, logs, passport, records, topics,
+};
 use crate::places::Places;
 use crate::shell::shell;
 use crate::view::Links;
@@ -58,6 +60,7 @@ pub fn routes(routes: &mut ServiceConfig, state: State) {
         .service(web::resource("/dead-letters").get(dead_letters::list))
         .service(web::resource("/dead-letters/{topic}/{group}").get(dead_letters::show))
         .service(web::resource("/dead-letters/{topic}/{group}/redrive").post(dead_letters::redrive))
+        .service(web::resource("/logs").get(logs::show))
         .service(web::resource("/analytics").get(analytics::show))
         .default_service(web::to(nothing));
     routes.app_data(Data::new(state)).service(pages);

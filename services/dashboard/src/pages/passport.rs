@@ -56,13 +56,7 @@ pub struct Find {
 
 /// The form that takes an id leads here.
 pub async fn find(query: Query<Find>) -> Result<HttpResponse, Problem> {
-    let id: Uuid = query.id.trim().parse().map_err(|_| {
-        Problem::bad_request(format!(
-            "{:?} is no order's id: it is a UUID",
-            view::cut(&query.id, 60)
-        ))
-    })?;
-    Ok(view::see_other(format!("/orders/{id}")))
+    Ok(view::see_other(format!("/orders/{}", view::order_id(&query.id)?)))
 }
 
 pub async fn show(

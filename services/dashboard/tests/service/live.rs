@@ -34,6 +34,12 @@ async fn a_page_hears_of_a_record_and_of_the_groups() {
         heard.contains("event: records") && heard.contains(r#""kind":"OrderPlaced""#),
         "{heard}"
     );
+    let line = serde_json::json!({
+        "service": "order", "process": 1, "at": Utc::now(), "level": "INFO", "target": "t",
+        "message": "m",
+    });
+    world.publish(&[serde_json::from_value::<contracts::LogLine>(line).unwrap()]).await;
+    until("event: lines\ndata: [\"order\"]").await;
     until("event: groups").await;
     until(r#""group":"analytics","topic":"order""#).await;
 

@@ -3,6 +3,7 @@
 
 mod changes;
 mod live;
+mod logs;
 mod pages;
 mod timeline;
 mod world;

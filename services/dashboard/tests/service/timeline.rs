@@ -24,7 +24,7 @@ async fn an_order_has_one_timeline_with_all_of_its_records() {
         "Invoice INV-2026-000001",
         &format!("http://invoice.example/invoices/{order_id}/pdf"),
         "Message-ID &#60;1@waybill.example&#62;",
-        "http://mailbox.example/?query=message-id%3A1%40waybill.example",
+        "http://mailbox.example/view/latest?query=message-id%3A1%40waybill.example",
         "/groups/analytics\">analytics</a>: past it",
     ] {
         assert!(page.body.contains(told), "{told}: {}", page.body);
