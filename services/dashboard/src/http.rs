@@ -18,6 +18,7 @@ use crate::pages::{
     analytics, assets, dead_letters, groups, home, logs, passport, records, topics,
 };
 use crate::places::Places;
+use crate::retention::Keep;
 use crate::shell::shell;
 use crate::view::Links;
 
@@ -33,6 +34,7 @@ pub struct State {
     pub live: Live,
     pub places: Places,
     pub links: Links,
+    pub keep: Keep,
     pub stopping: watch::Receiver<bool>,
 }
 

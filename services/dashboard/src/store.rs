@@ -7,8 +7,6 @@ use uuid::Uuid;
 
 /// What one page shows of a timeline.
 const MAX_STEPS: i64 = 200;
-/// How many orders the times to effects are measured from, the newest.
-const MEASURED_ORDERS: i64 = 5000;
 
 /// One thing that was said of an order.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -87,31 +85,43 @@ pub async fn minutes(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<Mi
     .await
 }
 
-/// How long after an order was placed something happened.
+/// How many of an effect came so long after their order, in one minute.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Delay {
-    pub kind: String,
+pub struct Bucket {
+    pub effect: String,
+    pub minute: DateTime<Utc>,
+    pub ms: f64,
     pub n: i64,
-    /// In milliseconds.
-    pub p50: f64,
-    pub p99: f64,
 }
 
-/// The times to each effect, of the newest orders since then.
-pub async fn delays(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<Delay>> {
+/// The times from orders to effects that came since then, by effect; see
+/// `migrations/dashboard/0003_delay.sql`.
+pub async fn delays(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<Bucket>> {
     sqlx::query_as(
-        "with placed as (
-            select subject_id, at from dashboard.step
-             where kind = 'OrderPlaced' and at >= $1 order by at desc limit $2)
-         select s.kind || coalesce(' ' || (s.details->>'kind'), '') as kind, count(*) as n,
-                percentile_cont(0.5) within group (order by extract(epoch from s.at - o.at)::float8 * 1000) as p50,
-                percentile_cont(0.99) within group (order by extract(epoch from s.at - o.at)::float8 * 1000) as p99
-           from placed o join dashboard.step s using (subject_id)
-          where s.kind <> 'OrderPlaced'
-          group by 1 order by p50",
+        "select effect, minute, dashboard.bucket_ms(bucket) as ms, sum(n)::bigint as n
+           from dashboard.delay where minute >= $1
+          group by effect, minute, bucket order by effect",
     )
     .bind(since)
-    .bind(MEASURED_ORDERS)
+    .fetch_all(pool)
+    .await
+}
+
+/// How far a group was at the end of a minute.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct GroupMinute {
+    pub consumer_group: String,
+    pub minute: DateTime<Utc>,
+    pub committed: i64,
+}
+
+/// Since then, by group.
+pub async fn group_minutes(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<GroupMinute>> {
+    sqlx::query_as(
+        "select consumer_group, minute, committed from dashboard.group_minute
+          where minute >= $1 order by consumer_group, minute limit 5000",
+    )
+    .bind(since)
     .fetch_all(pool)
     .await
 }

@@ -22,6 +22,9 @@ struct PassportPage {
     answer: Option<Told>,
     /// Where no record of it was heard of yet.
     waiting: bool,
+    /// Where records are there and the order's own is not.
+    headless: bool,
+    keep_days: u32,
     steps: Vec<Told>,
 }
 
@@ -67,7 +70,10 @@ pub async fn show(
     let steps = store::steps(&state.pool, *id).await?;
     let answer = store::answer(&state.pool, *id).await?;
     if steps.is_empty() && answer.is_none() {
-        return Err(Problem::not_found(format!("no record of order {id} was heard of (yet)")));
+        return Err(Problem::not_found(format!(
+            "no record of order {id} was heard of (yet); what is older than {} days is forgotten",
+            state.keep.days
+        )));
     }
     let places = state.places.now().await.map_err(refused)?;
     let start = steps.iter().find(|step| step.kind == "OrderPlaced").map(|step| step.at);
@@ -75,6 +81,8 @@ pub async fn show(
         layout: Layout::new("home", &state, &request),
         id: *id,
         waiting: steps.is_empty(),
+        headless: start.is_none() && !steps.is_empty(),
+        keep_days: state.keep.days,
         answer: answer.map(answered),
         steps: steps
             .into_iter()

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod delays;
 mod live;
 mod logs;
 mod pages;
+mod retention;
 mod timeline;
 mod world;
