@@ -16,6 +16,7 @@ mod live;
 mod on_cancellation_requested;
 mod on_credit_note_issued;
 mod on_invoice_issued;
+mod on_log_line;
 mod on_mail_bounced;
 mod on_mail_sent;
 mod on_order_cancelled;
@@ -134,7 +135,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         .on(on_credit_note_issued::OnCreditNoteIssued)
         .on(on_mail_sent::OnMailSent)
         .on(on_mail_bounced::OnMailBounced)
-        .on(on_promotion_announced::OnPromotionAnnounced);
+        .on(on_promotion_announced::OnPromotionAnnounced)
+        .on(on_log_line::OnLogLine);
     // Stopped by the broker's shutdown.
     subscriptions.start(&service.broker, GROUP).await?;
 

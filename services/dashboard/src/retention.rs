@@ -1,8 +1,9 @@
 //! What is old is forgotten: by age, and beyond a number of steps the oldest of each partition.
 //!
-//! It goes in small steps with pauses, so that no transaction is long and no reader waits. A
-//! partition's steps go from its first offset on, and a mark says how far, in one transaction:
-//! else the group, moved back, would count what went again.
+//! It goes in small steps with pauses, so that no transaction is long and nobody waits. A
+//! partition's steps go from its first offset on. A mark says how far, or the group, moved back,
+//! would count what went again; it is set first, and what lies below it is deleted once whoever
+//! may not have seen the mark is done.
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::timeline::lock_of;
-
 const EVERY: Duration = Duration::from_secs(60);
 /// Rows that one transaction deletes at most.
 const STEP: i64 = 1000;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks at whether older transactions have ended.
+const LOOK: Duration = Duration::from_millis(50);
 /// An effect whose order is not heard of for so long has none.
 const WAITS: TimeDelta = TimeDelta::days(1);
 
@@ -88,6 +89,7 @@ async fn pass(pool: &PgPool, keep: Keep) -> sqlx::Result<u64> {
     }
     for (table, column, before) in [
         ("answer", "answered_at", horizon),
+        ("attempt", "at", horizon),
         ("minute", "minute", horizon),
         ("delay", "minute", horizon),
         ("group_minute", "minute", horizon),
@@ -123,49 +125,61 @@ async fn spans(pool: &PgPool) -> sqlx::Result<Vec<Span>> {
     .await
 }
 
-/// One step; none where the partition's handler is at work for longer than is waited for.
+/// One step.
 async fn forget(
     pool: &PgPool,
     span: &Span,
     horizon: DateTime<Utc>,
     below: i64,
 ) -> sqlx::Result<u64> {
-    let mut tx = pool.begin().await?;
-    sqlx::query("set local lock_timeout = '200ms'").execute(&mut *tx).await?;
-    let locked = sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(lock_of(&span.topic, span.partition))
-        .execute(&mut *tx)
-        .await;
-    match locked {
-        // lock_not_available
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
-            return Ok(0);
-        }
-        locked => locked?,
-    };
-    let gone = sqlx::query(
+    sqlx::query(
         "with first as (
             select record_offset, published_at from dashboard.step
              where topic = $1 and partition = $2 order by record_offset limit $5
-         ), mark as (
-            insert into dashboard.forgotten (topic, partition, below)
-            select $1, $2, max(record_offset) + 1 from first
-             where published_at < $3 or record_offset < $4 having count(*) > 0
-            on conflict (topic, partition) do update set below = greatest(forgotten.below, excluded.below)
-            returning below
          )
-         delete from dashboard.step s using mark
-          where s.topic = $1 and s.partition = $2 and s.record_offset < mark.below",
+         insert into dashboard.forgotten (topic, partition, below)
+         select $1, $2, max(record_offset) + 1 from first
+          where published_at < $3 or record_offset < $4 having count(*) > 0
+         on conflict (topic, partition) do update set below = greatest(forgotten.below, excluded.below)",
     )
     .bind(&span.topic)
     .bind(span.partition)
     .bind(horizon)
     .bind(below)
     .bind(STEP)
-    .execute(&mut *tx)
+    .execute(pool)
     .await?;
-    tx.commit().await?;
+    older_ended(pool).await?;
+    let gone = sqlx::query(
+        "delete from dashboard.step s using dashboard.forgotten f
+          where f.topic = $1 and f.partition = $2
+            and s.topic = $1 and s.partition = $2 and s.record_offset < f.below",
+    )
+    .bind(&span.topic)
+    .bind(span.partition)
+    .execute(pool)
+    .await?;
     Ok(gone.rows_affected())
+}
+
+/// Waits until all transactions of this role have ended that are open now. Handlers are among
+/// them; none stays open for longer than `idle_in_transaction_session_timeout`.
+async fn older_ended(pool: &PgPool) -> sqlx::Result<()> {
+    let now: DateTime<Utc> = sqlx::query_scalar("select clock_timestamp()").fetch_one(pool).await?;
+    loop {
+        let open: bool = sqlx::query_scalar(
+            "select exists (select from pg_stat_activity a
+                             where a.datname = current_database() and a.usename = session_user
+                               and a.pid <> pg_backend_pid() and a.xact_start <= $1)",
+        )
+        .bind(now)
+        .fetch_one(pool)
+        .await?;
+        if !open {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// All steps of a table whose rows have a time.

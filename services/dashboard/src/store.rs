@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 /// What one page shows of a timeline.
 const MAX_STEPS: i64 = 200;
+/// And of the attempts at one record.
+const MAX_ATTEMPTS: i64 = 20;
 
 /// One thing that was said of an order.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -27,6 +29,35 @@ pub async fn steps(pool: &PgPool, subject_id: Uuid) -> sqlx::Result<Vec<Step>> {
     )
     .bind(subject_id)
     .bind(MAX_STEPS)
+    .fetch_all(pool)
+    .await
+}
+
+/// A group's attempt at a record that failed.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Attempt {
+    pub topic: String,
+    pub partition: i32,
+    pub record_offset: i64,
+    pub consumer_group: String,
+    pub at: DateTime<Utc>,
+    pub told: String,
+}
+
+/// Those at an order's records, oldest first.
+pub async fn attempts(pool: &PgPool, subject_id: Uuid) -> sqlx::Result<Vec<Attempt>> {
+    sqlx::query_as(
+        "select a.topic, a.partition, a.record_offset, a.consumer_group, a.at, a.told
+           from (select topic, partition, record_offset from dashboard.step where subject_id = $1 limit $2) s
+          cross join lateral (
+            select * from dashboard.attempt a
+             where a.topic = s.topic and a.partition = s.partition and a.record_offset = s.record_offset
+             order by a.at limit $3) a
+          order by a.at",
+    )
+    .bind(subject_id)
+    .bind(MAX_STEPS)
+    .bind(MAX_ATTEMPTS)
     .fetch_all(pool)
     .await
 }

@@ -26,12 +26,6 @@ pub fn kind_of(ce_type: &str) -> &str {
     ce_type.split('.').nth(1).unwrap_or(ce_type)
 }
 
-/// What keeps a partition's steps and its mark in `dashboard.forgotten` together: taken shared by
-/// whoever adds, exclusively by whoever deletes.
-pub fn lock_of(topic: &str, partition: i32) -> String {
-    format!("dashboard.step/{topic}/{partition}")
-}
-
 /// Adds events of one partition. What stands there already, because the group was moved back,
 /// is neither added nor counted again, nor is what was forgotten since.
 pub async fn tell<E: Event>(
@@ -41,11 +35,6 @@ pub async fn tell<E: Event>(
 ) -> Result<(), HandlerError> {
     let Some(first) = events.first() else { return Ok(()) };
     let (topic, partition) = (first.record.topic().to_owned(), first.record.partition());
-    // A statement of its own: the next is to see what was committed while it waited.
-    sqlx::query("select pg_advisory_xact_lock_shared(hashtextextended($1, 0))")
-        .bind(lock_of(&topic, partition))
-        .execute(&mut **tx)
-        .await?;
     let facts: Vec<Fact> = events.iter().map(|event| fact(event)).collect();
     let amount = |fact: &Fact| fact.amount.clone().unwrap_or_default();
     sqlx::query(

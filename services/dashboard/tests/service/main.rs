@@ -6,6 +6,7 @@ mod delays;
 mod live;
 mod logs;
 mod pages;
+mod passport;
 mod retention;
 mod timeline;
 mod world;

@@ -2,6 +2,7 @@
 
 use broker::Position;
 use chrono::Utc;
+use sqlx::{Connection, PgConnection};
 use test_support::eventually;
 use uuid::Uuid;
 
@@ -68,6 +69,30 @@ async fn old_rows(world: &World, table: &str) -> i64 {
         "select count(*) from dashboard.{table} where {column} < now() - interval '7 days'"
     );
     sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&world.database.pool).await.unwrap()
+}
+
+#[actix_rt::test]
+async fn nothing_goes_while_a_handler_may_not_have_seen_the_mark() {
+    let world = World::new().await;
+    world.publish(&[placed(Uuid::now_v7(), Utc::now())]).await;
+    world.steps(1).await;
+    age(&world, "true", 8).await;
+    let url = world.database.url_of(&dashboard::DESCRIPTOR);
+    let mut handler = PgConnection::connect(&url).await.unwrap();
+    let open = handler.begin().await.unwrap();
+    let world = world.restart(|_| ()).await;
+    eventually("the mark", || async {
+        (world.count("select count(*) from dashboard.forgotten").await == 1).then_some(())
+    })
+    .await;
+    // By now it has looked whether it may go on.
+    let looked =
+        "select count(*) from pg_stat_activity where query like '%pg_backend_pid()%xact_start <=%'";
+    eventually("a look", || async { (world.count(looked).await > 1).then_some(()) }).await;
+    assert_eq!(world.count("select count(*) from dashboard.step").await, 1);
+    open.rollback().await.unwrap();
+    world.steps(0).await;
+    world.stop().await;
 }
 
 #[actix_rt::test]
