@@ -406,3 +406,24 @@ async fn a_records_trail_names_its_transaction_and_those_that_handled_it() {
     group.stop().await;
     broker.shutdown().await;
 }
+
+#[tokio::test]
+async fn nothing_that_is_asked_of_the_log_is_compiled_first() {
+    let log = log().await;
+    let broker = log.broker().await;
+    for n in 0..30 {
+        broker.create_topic(&format!("t{n}"), 1).await.unwrap();
+    }
+    let mut tx = broker.begin().await.unwrap();
+    // As `topics_info` asks, of topics that no statistics are about.
+    let plan: Vec<String> = sqlx::query_scalar(
+        "explain analyze select t.name, sum(log.partition_end(t.id, p))
+           from log.topic t cross join generate_series(0, t.partitions - 1) p group by t.id",
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .unwrap();
+    assert!(!plan.iter().any(|line| line.contains("JIT")), "{plan:#?}");
+    drop(tx);
+    broker.shutdown().await;
+}

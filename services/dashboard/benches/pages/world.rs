@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use broker::Broker;
 use chassis::Service;
-use test_support::{Database, database};
+use test_support::database;
 
 pub struct World {
     pub broker: Broker,
-    database: Database,
     service: Service,
     url: String,
     http: reqwest::Client,
@@ -37,11 +36,10 @@ impl World {
         let service = dashboard::start(settings).await.unwrap();
         let broker = Broker::connect(&database.url).await.unwrap();
         let url = format!("http://{}", service.http_addr());
-        World { broker, database, service, url, http: reqwest::Client::new() }
+        World { broker, service, url, http: reqwest::Client::new() }
     }
 
-    /// Waits until the dashboard's group has handled everything, and until planner's statistics
-    /// say so.
+    /// Waits until the dashboard's group has handled everything.
     pub async fn settled(&self) {
         loop {
             let places = self.broker.places(Some(dashboard::GROUP)).await.unwrap();
@@ -51,7 +49,6 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        sqlx::query("vacuum analyze").execute(&self.database.pool).await.unwrap();
     }
 
     /// How long a page takes.
