@@ -92,4 +92,18 @@ async fn an_order_from_the_page_has_a_passport_with_all_that_happened() {
     assert!(mail.starts_with("/view/"), "{mail}");
     let verify = place.run("verify", &[]);
     assert!(verify.status.success(), "{}", common::text(&verify));
+
+    // What no group can take each gives up, and each says so in topic `log`.
+    let broker = broker::Broker::connect(&place.database_url()).await.unwrap();
+    let poison = broker::NewRecord::new("order", "{").key("poison");
+    broker.publish([poison.header("ce_type", "waybill.OrderPlaced.v1")]).await.unwrap();
+    broker.shutdown().await;
+    let database = place.database().await;
+    let heard = "select count(distinct consumer_group) from dashboard.attempt
+                  where topic = 'order' and told like 'gave a record up%'";
+    let deadline = Instant::now() + PATIENCE;
+    while sqlx::query_scalar::<_, i64>(heard).fetch_one(&database).await.unwrap() < 4 {
+        assert!(Instant::now() < deadline, "waited in vain for attempts");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

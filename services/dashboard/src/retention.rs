@@ -19,6 +19,8 @@ const STEP: i64 = 1000;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Between two looks at whether older transactions have ended.
 const LOOK: Duration = Duration::from_millis(50);
+/// What counts something stays so much longer than that: where nothing is forgotten, both agree.
+const LONGER: TimeDelta = TimeDelta::days(1);
 /// An effect whose order is not heard of for so long has none.
 const WAITS: TimeDelta = TimeDelta::days(1);
 
@@ -90,9 +92,9 @@ async fn pass(pool: &PgPool, keep: Keep) -> sqlx::Result<u64> {
     for (table, column, before) in [
         ("answer", "answered_at", horizon),
         ("attempt", "at", horizon),
-        ("minute", "minute", horizon),
-        ("delay", "minute", horizon),
-        ("group_minute", "minute", horizon),
+        ("minute", "minute", horizon - LONGER),
+        ("delay", "minute", horizon - LONGER),
+        ("group_minute", "minute", horizon - LONGER),
         ("waiting_effect", "at", Utc::now() - WAITS),
     ] {
         gone += forget_before(pool, table, column, before).await?;

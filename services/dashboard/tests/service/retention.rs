@@ -42,7 +42,7 @@ async fn what_is_older_than_is_kept_goes_and_is_not_counted_again() {
         .execute(&world.database.pool)
         .await
         .unwrap();
-    age(&world, "true", 8).await;
+    age(&world, "true", 9).await;
     let young = Uuid::now_v7();
     whole_story(&world, young).await;
     world.steps(2505).await;
