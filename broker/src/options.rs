@@ -69,6 +69,9 @@ fn connect_options(url: &str) -> Result<PgConnectOptions, Error> {
         ("idle_in_transaction_session_timeout", "60s"),
         // The log's statements count on seeing what was committed before them.
         ("default_transaction_isolation", "read committed"),
+        // They are short. Where the planner thinks otherwise, of functions that it cannot look
+        // into, compiling takes longer than they do.
+        ("jit", "off"),
     ]))
 }
 

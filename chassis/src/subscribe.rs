@@ -1,17 +1,21 @@
 //! From records to events: a service's list of subscribers.
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter};
 use std::ops::Deref;
 use std::sync::Arc;
 
 use broker::{Broker, Consumer, Handler, HandlerError, Record, Transaction};
 use chrono::Utc;
-use contracts::Event;
+use contracts::{Event, LogLine};
 use futures::future::BoxFuture;
 use tracing::debug;
 
 use crate::events::TYPE;
 use crate::{Step, Trace};
+
+/// Of a large batch the first: a line's text has its bound.
+const KEYS_IN_LINE: usize = 100;
 
 /// Takes one type of event. One file, one struct with what it needs, one function.
 pub trait Subscriber: Send + Sync + 'static {
@@ -118,14 +122,17 @@ impl Handler for Router {
                 None => false,
             };
             let outcome = if handled { "handled" } else { "skipped" };
-            debug!(
-                topic = first.topic(),
-                partition = first.partition(),
-                offset = first.offset(),
-                key = %first.key().unwrap_or_default().escape_ascii(),
-                records = records.len(),
-                "{outcome} {name}"
-            );
+            // A line about lines would come back as one, for ever.
+            if first.topic() != LogLine::TOPIC {
+                debug!(
+                    topic = first.topic(),
+                    partition = first.partition(),
+                    offset = first.offset(),
+                    records = records.len(),
+                    keys = %Keys(&records),
+                    "{outcome} {name}"
+                );
+            }
             metrics::counter!(
                 "waybill_records_total",
                 "group" => self.group.to_string(),
@@ -143,6 +150,22 @@ impl Handler for Router {
                 )
                 .record(waited.to_std().unwrap_or_default().as_secs_f64());
             }
+        }
+        Ok(())
+    }
+}
+
+/// Records' keys, for a log line: who looks for an order finds what handled it.
+struct Keys<'a>(&'a [&'a Record]);
+
+impl Display for Keys<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        for (i, record) in self.0.iter().take(KEYS_IN_LINE).enumerate() {
+            let space = if i > 0 { " " } else { "" };
+            write!(f, "{space}{}", record.key().unwrap_or_default().escape_ascii())?;
+        }
+        if self.0.len() > KEYS_IN_LINE {
+            write!(f, " …")?;
         }
         Ok(())
     }

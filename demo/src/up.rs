@@ -23,6 +23,8 @@ use crate::{Folder, services};
 
 /// An hour of the warehouse in a second.
 const CLOCK_SPEED: &str = "3600";
+/// For people who watch: what is handled is told, too. Where speed is measured it is not.
+const LOG: &str = "info,chassis=debug,sqlx=warn,actix_server=warn";
 const READY_IN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, clap::Args)]
@@ -52,6 +54,10 @@ pub struct SystemArgs {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65500))]
     pub port_base: Option<u16>,
 
+    /// Which log lines the services write, unless RUST_LOG says so
+    #[arg(skip)]
+    log: Option<&'static str>,
+
     /// Run more instances of a service, as `delivery=3`
     #[arg(long, value_name = "SERVICE=N")]
     pub scale: Vec<Scale>,
@@ -78,7 +84,8 @@ impl FromStr for Scale {
     }
 }
 
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
+    args.system.log = Some(LOG);
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let teller = if args.json { Teller::Json } else { Teller::Text };
     let mut stopping = async || {
@@ -267,6 +274,9 @@ fn specs(
             ("INVOICE_URL", url_of(invoice::DESCRIPTOR)),
             ("MAILBOX_URL", mailbox_url.clone()),
         ];
+        if let Some(log) = args.log.filter(|_| std::env::var_os("RUST_LOG").is_none()) {
+            env.push(("RUST_LOG", log.to_owned()));
+        }
         if service.name == dashboard::DESCRIPTOR.name {
             env.push(("DASHBOARD_TOKEN", dashboard_token.to_owned()));
         }

@@ -87,9 +87,23 @@ async fn an_order_from_the_page_has_a_passport_with_all_that_happened() {
     let pdf = page.split('"').find(|text| text.ends_with("/pdf")).unwrap();
     let pdf = http.get(pdf).send().await.unwrap().bytes().await.unwrap();
     assert!(pdf.starts_with(b"%PDF"));
-    let mail = page.split('"').find(|text| text.contains("/?query=message-id")).unwrap();
-    let mails = http.get(mail).send().await.unwrap().text().await.unwrap();
-    assert_eq!(mails.matches("/view/").count(), 1, "{mails}");
+    let mail = page.split('"').find(|text| text.contains("/view/latest?query=message-id")).unwrap();
+    let mail = header(&http.get(mail).send().await.unwrap(), LOCATION);
+    assert!(mail.starts_with("/view/"), "{mail}");
     let verify = place.run("verify", &[]);
     assert!(verify.status.success(), "{}", common::text(&verify));
+
+    // What no group can take each gives up, and each says so in topic `log`.
+    let broker = broker::Broker::connect(&place.database_url()).await.unwrap();
+    let poison = broker::NewRecord::new("order", "{").key("poison");
+    broker.publish([poison.header("ce_type", "waybill.OrderPlaced.v1")]).await.unwrap();
+    broker.shutdown().await;
+    let database = place.database().await;
+    let heard = "select count(distinct consumer_group) from dashboard.attempt
+                  where topic = 'order' and told like 'gave a record up%'";
+    let deadline = Instant::now() + PATIENCE;
+    while sqlx::query_scalar::<_, i64>(heard).fetch_one(&database).await.unwrap() < 4 {
+        assert!(Instant::now() < deadline, "waited in vain for attempts");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

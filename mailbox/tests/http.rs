@@ -228,3 +228,23 @@ async fn headers_and_links_for_unsubscribing_are_read() {
     assert_eq!(message["Text"].as_str().unwrap().trim(), "Hi");
     assert_eq!(message["From"], serde_json::json!({"Name": "", "Address": ""}));
 }
+
+#[tokio::test]
+async fn a_link_by_message_id_leads_to_the_mail_as_in_mailpit() {
+    let mailbox = start_http().await;
+    for subject in ["1", "22", "333"] {
+        send(&mailbox, subject).await;
+    }
+    let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let leads = async |query: &str| {
+        let url = format!("http://{}/view/latest{query}", mailbox.http_addr().unwrap());
+        let answer = http.get(url).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::FOUND, "{query}");
+        header(&answer, "location").to_owned()
+    };
+    let list = json(&mailbox, "/api/v1/messages").await;
+    let view = |n: usize| format!("/view/{}", list["messages"][n]["ID"].as_str().unwrap());
+    assert_eq!(leads("?query=message-id%3A2%40shop.example").await, view(1));
+    assert_eq!(leads("").await, view(0));
+    assert_eq!(leads("?query=message-id%3Anobody%40shop.example").await, "/");
+}

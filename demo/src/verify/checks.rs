@@ -178,17 +178,19 @@ pub const QUESTIONS: [(&str, &str); 18] = [
           where f.topic in ('order', 'shipment', 'invoice', 'mail', 'promotion') and f.id is not null
             and not exists (select from dashboard.step s
                              where (s.topic, s.partition, s.record_offset) = (f.topic, f.partition, f.\"offset\"))
+            and not exists (select from dashboard.forgotten g
+                             where (g.topic, g.partition) = (f.topic, f.partition) and f.\"offset\" < g.below)
             and not exists (select from fact dead
                              where dead.topic = f.topic || '.analytics.dlq'
                                and (dead.headers->>'dlq.partition')::int = f.partition
                                and (dead.headers->>'dlq.offset')::bigint = f.\"offset\")
          union all
-         select format('%s of %s/%s: %s steps, %s counted', coalesce(s.kind, m.kind), coalesce(s.topic, m.topic),
-                       coalesce(s.partition, m.partition), coalesce(s.n, 0), coalesce(m.n, 0))
+         select format('%s of %s/%s: %s steps, %s counted', kind, topic, partition, coalesce(s.n, 0), coalesce(m.n, 0))
            from (select topic, partition, kind, count(*) as n from dashboard.step group by 1, 2, 3) s
            full join (select topic, partition, kind, sum(n)::bigint as n from dashboard.minute group by 1, 2, 3) m
                 using (topic, partition, kind)
-          where s.n is distinct from m.n",
+          where s.n is distinct from m.n
+            and (topic, partition) not in (select g.topic, g.partition from dashboard.forgotten g)",
     ),
     (
         "every dead letter says where it is from and why",

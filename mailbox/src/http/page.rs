@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use actix_web::web::{Data, Path, Query, ServiceConfig, get};
 use askama::Template;
 
@@ -28,7 +28,8 @@ pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .route("/", get().to(list))
         .route("/style.css", get().to(style))
-        // Before the one below, which would take the ending for a part of the id.
+        // These before the one below, which would take them for ids.
+        .route("/view/latest", get().to(latest))
         .route("/view/{id}.html", get().to(view_html))
         .route("/view/{id}.txt", get().to(view_text))
         .route("/view/{id}", get().to(view));
@@ -87,6 +88,18 @@ async fn list(store: Data<Store>, paging: Query<Paging>) -> Result<HttpResponse,
         })
     });
     html_page(&page.await?)
+}
+
+/// To the newest mail that matches, or to the list where none does, as in Mailpit: a link to a
+/// mail whose id here nobody knows.
+async fn latest(store: Data<Store>, paging: Query<Paging>) -> Result<HttpResponse, Failure> {
+    let found = blocking(move || {
+        let search = Search::parse(paging.query());
+        let mails = store.list();
+        Ok(mails.iter().rev().find(|mail| search.meets(mail)).map(|mail| mail.id.clone()))
+    });
+    let address = found.await?.map_or_else(|| "/".to_owned(), |id| format!("/view/{id}"));
+    Ok(HttpResponse::Found().insert_header((LOCATION, address)).finish())
 }
 
 async fn view(store: Data<Store>, id: Path<String>) -> Result<HttpResponse, Failure> {

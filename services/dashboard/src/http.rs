@@ -14,8 +14,11 @@ use utoipa::OpenApi;
 use crate::access::Access;
 use crate::live::{self, Live, MAX_PAGES};
 use crate::orders::Orders;
-use crate::pages::{analytics, assets, dead_letters, groups, home, passport, records, topics};
+use crate::pages::{
+    analytics, assets, dead_letters, groups, home, logs, passport, records, topics,
+};
 use crate::places::Places;
+use crate::retention::Keep;
 use crate::shell::shell;
 use crate::view::Links;
 
@@ -31,6 +34,7 @@ pub struct State {
     pub live: Live,
     pub places: Places,
     pub links: Links,
+    pub keep: Keep,
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -58,6 +62,7 @@ pub fn routes(routes: &mut ServiceConfig, state: State) {
         .service(web::resource("/dead-letters").get(dead_letters::list))
         .service(web::resource("/dead-letters/{topic}/{group}").get(dead_letters::show))
         .service(web::resource("/dead-letters/{topic}/{group}/redrive").post(dead_letters::redrive))
+        .service(web::resource("/logs").get(logs::show))
         .service(web::resource("/analytics").get(analytics::show))
         .default_service(web::to(nothing));
     routes.app_data(Data::new(state)).service(pages);

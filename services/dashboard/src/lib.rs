@@ -2,7 +2,8 @@
 //! service; what it shows of an order it heard through topics, as group [`GROUP`].
 //!
 //! - `on_*` what it hears, a file each; [`timeline`] what it does with all of it
-//! - [`store`] its rows
+//! - [`settle`] effects that were heard of before their order; [`throughput`] how far groups were
+//! - [`store`] its rows, [`retention`] how long they stay
 //! - [`live`] what happens now, to every open page: a broadcast reader behind server-sent events
 //! - [`places`] where all groups are
 //! - [`access`] who may change something; [`shell`] what every answer is wrapped in
@@ -15,6 +16,7 @@ mod live;
 mod on_cancellation_requested;
 mod on_credit_note_issued;
 mod on_invoice_issued;
+mod on_log_line;
 mod on_mail_bounced;
 mod on_mail_sent;
 mod on_order_cancelled;
@@ -27,8 +29,11 @@ mod on_shipment_scheduled;
 mod orders;
 mod pages;
 mod places;
+mod retention;
+mod settle;
 mod shell;
 mod store;
+mod throughput;
 mod timeline;
 mod view;
 
@@ -82,6 +87,14 @@ pub struct Settings {
     /// Where people reach the mailbox, for links to mails.
     #[arg(long, env = "MAILBOX_URL", default_value = "http://127.0.0.1:8025")]
     pub mailbox_url: Url,
+
+    /// How many days its own tables go back; the log has a retention of its own.
+    #[arg(long, env = "DASHBOARD_KEEP_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub dashboard_keep_days: u32,
+
+    /// How many records of orders they tell of at most: beyond that the oldest go.
+    #[arg(long, env = "DASHBOARD_KEEP_ROWS", default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
+    pub dashboard_keep_rows: u64,
 }
 
 impl Settings {
@@ -122,7 +135,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         .on(on_credit_note_issued::OnCreditNoteIssued)
         .on(on_mail_sent::OnMailSent)
         .on(on_mail_bounced::OnMailBounced)
-        .on(on_promotion_announced::OnPromotionAnnounced);
+        .on(on_promotion_announced::OnPromotionAnnounced)
+        .on(on_log_line::OnLogLine);
     // Stopped by the broker's shutdown.
     subscriptions.start(&service.broker, GROUP).await?;
 
@@ -130,6 +144,16 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
     service.spawn("live records", live.clone().records(service.broker.clone(), service.stopping()));
     let places = places::Places::of(service.broker.clone());
     service.spawn("live groups", live.clone().groups(places.clone(), service.stopping()));
+
+    let pool = || service.pool.clone();
+    let keep =
+        retention::Keep { days: settings.dashboard_keep_days, rows: settings.dashboard_keep_rows };
+    let settling = settle::run(pool(), service.stopping());
+    let noting = throughput::run(places.clone(), pool(), service.stopping());
+    let forgetting = retention::run(pool(), keep, service.stopping());
+    service.spawn("times to effects", settling);
+    service.spawn("throughput", noting);
+    service.spawn("retention", forgetting);
 
     let state = http::State {
         pool: service.pool.clone(),
@@ -140,6 +164,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         orders,
         live,
         places,
+        keep,
     };
     service.serve(http::api(), move |routes| http::routes(routes, state.clone())).await?;
     Ok(service)

@@ -4,6 +4,7 @@
 //! Each page has its place in one ring of events: one that is too slow is told how many it
 //! missed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +101,8 @@ impl Live {
         }
     }
 
-    /// Until there are other topics.
+    /// Until there are other topics. Log lines are told apart: a page of something else has no
+    /// news in them.
     async fn read(&self, broker: &Broker) -> Result<(), broker::Error> {
         let topics = shown_topics(broker).await?;
         let names: Vec<&str> = topics.iter().map(|(name, _)| name.as_str()).collect();
@@ -108,7 +110,16 @@ impl Live {
         let mut look = tokio::time::interval(TOPICS_EVERY);
         loop {
             tokio::select! {
-                records = reader.next() => self.tell("records", &landed(&records?)),
+                records = reader.next() => {
+                    let (lines, records): (Vec<_>, Vec<_>) =
+                        records?.into_iter().partition(|record| record.topic() == LogLine::TOPIC);
+                    if !lines.is_empty() {
+                        self.tell("lines", &services(&lines));
+                    }
+                    if !records.is_empty() {
+                        self.tell("records", &landed(&records));
+                    }
+                }
                 _ = look.tick() => if shown_topics(broker).await? != topics {
                     return Ok(());
                 },
@@ -148,14 +159,23 @@ impl Live {
     }
 }
 
-/// All with their partitions, but for those that a group keeps for itself, and for log lines:
-/// what a page makes the service write would come back to that page.
+/// All with their partitions, but for those that a group keeps for itself. With debugging on, a
+/// page's refresh makes lines that come back to it: it refreshes no more often for that than
+/// `script.js` ever does.
 async fn shown_topics(broker: &Broker) -> Result<Vec<(String, i32)>, broker::Error> {
     let topics = broker.topics_info().await?;
-    let shown = topics
-        .into_iter()
-        .filter(|topic| !topic.name.ends_with(".redrive") && topic.name != LogLine::TOPIC);
+    let shown = topics.into_iter().filter(|topic| !topic.name.ends_with(".redrive"));
     Ok(shown.map(|topic| (topic.name, topic.partitions)).collect())
+}
+
+/// Whose lines they are: those are keyed by it.
+fn services(lines: &[Record]) -> BTreeSet<String> {
+    lines.iter().map(key).collect()
+}
+
+/// What pages hear of a topic's records by.
+pub fn event_of(topic: &str) -> &'static str {
+    if topic == LogLine::TOPIC { "lines" } else { "records" }
 }
 
 fn landed(records: &[Record]) -> Landed<'_> {
@@ -164,15 +184,19 @@ fn landed(records: &[Record]) -> Landed<'_> {
 }
 
 fn line(record: &Record) -> Line<'_> {
-    let key = String::from_utf8_lossy(record.key().unwrap_or_default());
     Line {
         topic: record.topic(),
         partition: record.partition(),
         offset: record.offset(),
-        key: key.chars().take(MAX_KEY_CHARS).collect(),
+        key: key(record),
         kind: record.header("ce_type").map(kind_of).unwrap_or_default(),
         at: record.published_at(),
     }
+}
+
+fn key(record: &Record) -> String {
+    let key = String::from_utf8_lossy(record.key().unwrap_or_default());
+    key.chars().take(MAX_KEY_CHARS).collect()
 }
 
 fn at(place: &Place) -> At<'_> {

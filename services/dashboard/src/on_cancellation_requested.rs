@@ -22,6 +22,7 @@ impl Subscriber for OnCancellationRequested {
             at: request.requested_at,
             details: json!({}),
             amount: None,
+            effect: None,
         })
         .await
     }

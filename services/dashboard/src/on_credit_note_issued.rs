@@ -22,6 +22,7 @@ impl Subscriber for OnCreditNoteIssued {
             at: note.issued_at,
             details: json!({"number": note.number, "corrects": note.corrects}),
             amount: Some((note.currency.clone(), note.total.gross)),
+            effect: None,
         })
         .await
     }

@@ -22,6 +22,7 @@ impl Subscriber for OnInvoiceIssued {
             at: invoice.issued_at,
             details: json!({"number": invoice.number}),
             amount: Some((invoice.currency.clone(), invoice.total.gross)),
+            effect: Some("InvoiceIssued".to_owned()),
         })
         .await
     }

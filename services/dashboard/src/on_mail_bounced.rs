@@ -22,6 +22,7 @@ impl Subscriber for OnMailBounced {
             at: mail.bounced_at,
             details: json!({"kind": mail.kind, "message_id": mail.message_id, "reason": mail.reason}),
             amount: None,
+            effect: None,
         })
         .await
     }

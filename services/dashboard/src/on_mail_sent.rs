@@ -2,7 +2,7 @@
 
 use broker::{HandlerError, Transaction};
 use chassis::{Received, Subscriber};
-use contracts::MailSent;
+use contracts::{MailKind, MailSent};
 use serde_json::json;
 
 use crate::timeline::{self, Fact};
@@ -22,7 +22,15 @@ impl Subscriber for OnMailSent {
             at: mail.sent_at,
             details: json!({"kind": mail.kind, "message_id": mail.message_id}),
             amount: None,
+            effect: effect(mail.kind),
         })
         .await
     }
+}
+
+/// Mails that every order leads to.
+fn effect(kind: MailKind) -> Option<String> {
+    use MailKind::{Confirmation, Delivered, Dispatched, Invoice};
+    matches!(kind, Confirmation | Dispatched | Delivered | Invoice)
+        .then(|| format!("MailSent {}", kind.as_str()))
 }

@@ -22,6 +22,7 @@ impl Subscriber for OnOrderCancelled {
             at: order.cancelled_at,
             details: json!({}),
             amount: None,
+            effect: None,
         })
         .await
     }

@@ -26,6 +26,7 @@ impl Subscriber for OnOrderPlaced {
                 "lines": order.lines.iter().map(|line| json!({"sku": line.sku, "quantity": line.quantity})).collect::<Vec<_>>(),
             }),
             amount: Some((order.currency.clone(), order.total.gross)),
+            effect: None,
         })
         .await
     }

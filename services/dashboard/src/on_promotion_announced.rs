@@ -22,6 +22,7 @@ impl Subscriber for OnPromotionAnnounced {
             at: promotion.announced_at,
             details: json!({"subject": promotion.subject}),
             amount: None,
+            effect: None,
         })
         .await
     }

@@ -22,6 +22,7 @@ impl Subscriber for OnShipmentCancelled {
             at: parcel.cancelled_at,
             details: json!({}),
             amount: None,
+            effect: None,
         })
         .await
     }

@@ -22,6 +22,7 @@ impl Subscriber for OnShipmentDelivered {
             at: parcel.delivered_at,
             details: json!({}),
             amount: None,
+            effect: Some("ShipmentDelivered".to_owned()),
         })
         .await
     }

@@ -22,6 +22,7 @@ impl Subscriber for OnShipmentDispatched {
             at: parcel.dispatched_at,
             details: json!({"tracking_code": parcel.tracking_code, "deliver_at": parcel.deliver_at}),
             amount: None,
+            effect: Some("ShipmentDispatched".to_owned()),
         })
         .await
     }

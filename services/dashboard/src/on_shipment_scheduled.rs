@@ -22,6 +22,7 @@ impl Subscriber for OnShipmentScheduled {
             at: parcel.scheduled_at,
             details: json!({"dispatch_at": parcel.dispatch_at, "deliver_at": parcel.deliver_at}),
             amount: None,
+            effect: Some("ShipmentScheduled".to_owned()),
         })
         .await
     }

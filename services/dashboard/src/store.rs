@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 /// What one page shows of a timeline.
 const MAX_STEPS: i64 = 200;
-/// How many orders the times to effects are measured from, the newest.
-const MEASURED_ORDERS: i64 = 5000;
+/// And of the attempts at one record.
+const MAX_ATTEMPTS: i64 = 20;
 
 /// One thing that was said of an order.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -29,6 +29,35 @@ pub async fn steps(pool: &PgPool, subject_id: Uuid) -> sqlx::Result<Vec<Step>> {
     )
     .bind(subject_id)
     .bind(MAX_STEPS)
+    .fetch_all(pool)
+    .await
+}
+
+/// A group's attempt at a record that failed.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Attempt {
+    pub topic: String,
+    pub partition: i32,
+    pub record_offset: i64,
+    pub consumer_group: String,
+    pub at: DateTime<Utc>,
+    pub told: String,
+}
+
+/// Those at an order's records, oldest first.
+pub async fn attempts(pool: &PgPool, subject_id: Uuid) -> sqlx::Result<Vec<Attempt>> {
+    sqlx::query_as(
+        "select a.topic, a.partition, a.record_offset, a.consumer_group, a.at, a.told
+           from (select topic, partition, record_offset from dashboard.step where subject_id = $1 limit $2) s
+          cross join lateral (
+            select * from dashboard.attempt a
+             where a.topic = s.topic and a.partition = s.partition and a.record_offset = s.record_offset
+             order by a.at limit $3) a
+          order by a.at",
+    )
+    .bind(subject_id)
+    .bind(MAX_STEPS)
+    .bind(MAX_ATTEMPTS)
     .fetch_all(pool)
     .await
 }
@@ -87,31 +116,43 @@ pub async fn minutes(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<Mi
     .await
 }
 
-/// How long after an order was placed something happened.
+/// How many of an effect came so long after their order, in one minute.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Delay {
-    pub kind: String,
+pub struct Bucket {
+    pub effect: String,
+    pub minute: DateTime<Utc>,
+    pub ms: f64,
     pub n: i64,
-    /// In milliseconds.
-    pub p50: f64,
-    pub p99: f64,
 }
 
-/// The times to each effect, of the newest orders since then.
-pub async fn delays(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<Delay>> {
+/// The times from orders to effects that came since then, by effect; see
+/// `migrations/dashboard/0003_delay.sql`.
+pub async fn delays(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<Bucket>> {
     sqlx::query_as(
-        "with placed as (
-            select subject_id, at from dashboard.step
-             where kind = 'OrderPlaced' and at >= $1 order by at desc limit $2)
-         select s.kind || coalesce(' ' || (s.details->>'kind'), '') as kind, count(*) as n,
-                percentile_cont(0.5) within group (order by extract(epoch from s.at - o.at)::float8 * 1000) as p50,
-                percentile_cont(0.99) within group (order by extract(epoch from s.at - o.at)::float8 * 1000) as p99
-           from placed o join dashboard.step s using (subject_id)
-          where s.kind <> 'OrderPlaced'
-          group by 1 order by p50",
+        "select effect, minute, dashboard.bucket_ms(bucket) as ms, sum(n)::bigint as n
+           from dashboard.delay where minute >= $1
+          group by effect, minute, bucket order by effect",
     )
     .bind(since)
-    .bind(MEASURED_ORDERS)
+    .fetch_all(pool)
+    .await
+}
+
+/// How far a group was at the end of a minute.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct GroupMinute {
+    pub consumer_group: String,
+    pub minute: DateTime<Utc>,
+    pub committed: i64,
+}
+
+/// Since then, by group.
+pub async fn group_minutes(pool: &PgPool, since: DateTime<Utc>) -> sqlx::Result<Vec<GroupMinute>> {
+    sqlx::query_as(
+        "select consumer_group, minute, committed from dashboard.group_minute
+          where minute >= $1 order by consumer_group, minute limit 5000",
+    )
+    .bind(since)
     .fetch_all(pool)
     .await
 }

@@ -1,5 +1,6 @@
-//! What every subscriber here does with its events: adds each to its order's timeline and to
-//! the minute in which it happened, with the progress of the group, and so exactly once.
+//! What every subscriber here does with its events: adds each to its order's timeline, to the
+//! minute in which it happened and to the times from orders to effects, with the progress of the
+//! group, and so exactly once.
 
 use broker::{HandlerError, Transaction};
 use chassis::Received;
@@ -16,6 +17,8 @@ pub struct Fact {
     pub details: Value,
     /// Currency, and minor units of it.
     pub amount: Option<(String, i64)>,
+    /// What it is called where the time since the order says how fast the system is.
+    pub effect: Option<String>,
 }
 
 /// The type's bare name, without system and version.
@@ -24,7 +27,7 @@ pub fn kind_of(ce_type: &str) -> &str {
 }
 
 /// Adds events of one partition. What stands there already, because the group was moved back,
-/// is neither added nor counted again.
+/// is neither added nor counted again, nor is what was forgotten since.
 pub async fn tell<E: Event>(
     tx: &mut Transaction,
     events: &[Received<E>],
@@ -36,13 +39,29 @@ pub async fn tell<E: Event>(
     let amount = |fact: &Fact| fact.amount.clone().unwrap_or_default();
     sqlx::query(
         "with told as (
-            select * from unnest($4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::jsonb[], $8::text[], $9::bigint[], $10::bigint[])
-                as t(subject_id, at, published_at, details, currency, amount, record_offset)
+            select * from unnest($4::uuid[], $5::timestamptz[], $6::timestamptz[], $7::jsonb[], $8::text[], $9::bigint[], $10::text[], $11::bigint[])
+                as t(subject_id, at, published_at, details, currency, amount, effect, record_offset)
+             where record_offset >= coalesce((select below from dashboard.forgotten where topic = $1 and partition = $2), 0)
          ), added as (
             insert into dashboard.step (topic, partition, record_offset, subject_id, kind, at, published_at, details)
             select $1, $2, record_offset, subject_id, $3, at, published_at, details from told
             on conflict do nothing
             returning record_offset
+         ), effect as (
+            select t.record_offset, t.subject_id, t.effect, t.at, o.at as ordered
+              from told t join added using (record_offset)
+              left join lateral (
+                select s.at from dashboard.step s
+                 where s.subject_id = t.subject_id and s.kind = 'OrderPlaced' order by s.at limit 1) o on true
+             where t.effect is not null
+         ), timed as (
+            insert into dashboard.delay (minute, effect, partition, bucket, n)
+            select date_trunc('minute', at), effect, $2, dashboard.delay_bucket(ordered, at), count(*)
+              from effect where ordered is not null group by 1, 2, 4
+            on conflict (minute, effect, partition, bucket) do update set n = delay.n + excluded.n
+         ), waiting as (
+            insert into dashboard.waiting_effect (topic, partition, record_offset, subject_id, effect, at)
+            select $1, $2, record_offset, subject_id, effect, at from effect where ordered is null
          )
          insert into dashboard.minute (minute, kind, topic, partition, currency, n, amount)
          select date_trunc('minute', t.at), $3, $1, $2, t.currency, count(*), sum(t.amount)::bigint
@@ -60,6 +79,7 @@ pub async fn tell<E: Event>(
     .bind(facts.iter().map(|fact| fact.details.clone()).collect::<Vec<_>>())
     .bind(facts.iter().map(|fact| amount(fact).0).collect::<Vec<_>>())
     .bind(facts.iter().map(|fact| amount(fact).1).collect::<Vec<_>>())
+    .bind(facts.iter().map(|fact| fact.effect.clone()).collect::<Vec<_>>())
     .bind(events.iter().map(|event| event.record.offset() as i64).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;

@@ -64,12 +64,28 @@ impl Links {
         format!("{}/", self.mailbox)
     }
 
-    /// The mailbox, where it shows one mail.
+    /// One mail in the mailbox, which leads there from what every mailbox knows of it.
     pub fn mail(&self, message_id: &str) -> String {
-        let query = format!("message-id:{}", message_id.trim_matches(['<', '>']));
-        let query: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
-        format!("{}/?query={query}", self.mailbox)
+        let wanted = format!("message-id:{}", message_id.trim_matches(['<', '>']));
+        format!("{}/view/latest?{}", self.mailbox, query(&[("query", &wanted)]))
     }
+}
+
+/// An order's id, as people paste it.
+///
+/// # Errors
+/// 400 for what is none.
+pub fn order_id(text: &str) -> Result<Uuid, Problem> {
+    text.trim().parse().map_err(|_| {
+        Problem::bad_request(format!("{:?} is no order's id: it is a UUID", cut(text, 60)))
+    })
+}
+
+/// An address's query; what is empty is left out.
+pub fn query(fields: &[(&str, &str)]) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(fields.iter().filter(|(_, value)| !value.is_empty()));
+    query.finish()
 }
 
 pub fn page(page: &impl Template) -> Result<HttpResponse, Problem> {

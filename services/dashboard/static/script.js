@@ -75,7 +75,7 @@ function onRecords(landed) {
     if (lane) land(lane, record);
   }
   for (const section of sections()) {
-    if (section.dataset.live === "groups") continue;
+    if (["groups", "lines"].includes(section.dataset.live)) continue;
     const { topic, key } = section.dataset;
     if (landed.more === 0 && ((topic && !topics.has(topic)) || (key && !keys.has(key)))) continue;
     mark(section);
@@ -91,7 +91,14 @@ function land(lane, record) {
 }
 
 function onGroups() {
-  for (const section of sections()) if (section.dataset.live !== "records") mark(section);
+  for (const section of sections()) if (["groups", "both"].includes(section.dataset.live)) mark(section);
+}
+
+function onLines(services) {
+  for (const section of sections()) {
+    const { live, service } = section.dataset;
+    if (live === "lines" && (!service || services.includes(service))) mark(section);
+  }
 }
 
 if (sections().length > 0 || document.querySelector("[data-lane]")) {
@@ -99,6 +106,7 @@ if (sections().length > 0 || document.querySelector("[data-lane]")) {
   live.addEventListener("hello", () => say("Live."));
   live.addEventListener("records", (event) => onRecords(JSON.parse(event.data)));
   live.addEventListener("groups", onGroups);
+  live.addEventListener("lines", (event) => onLines(JSON.parse(event.data)));
   live.addEventListener("dropped", () => sections().forEach(mark));
   live.onerror = () => say("Not live now; connecting again.");
   document.addEventListener("focusout", release);

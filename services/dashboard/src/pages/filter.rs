@@ -38,10 +38,6 @@ impl<'a> Filter<'a> {
         Ok(Filter { key: key.trim(), content })
     }
 
-    pub fn takes_all(&self) -> bool {
-        self.key.is_empty() && self.content == Content::Any
-    }
-
     pub fn takes(&self, record: &Record) -> bool {
         (self.key.is_empty() || record.key() == Some(self.key.as_bytes()))
             && self.content.is_in(record.value())

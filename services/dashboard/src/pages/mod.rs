@@ -2,11 +2,13 @@
 
 pub mod analytics;
 pub mod assets;
+mod backward;
 pub mod dead_letters;
-pub mod filter;
+mod filter;
 pub mod groups;
 pub mod home;
+pub mod logs;
 pub mod passport;
-pub mod plot;
+mod plot;
 pub mod records;
 pub mod topics;

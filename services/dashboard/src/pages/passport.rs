@@ -3,7 +3,7 @@
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
-use broker::Place;
+use broker::{Passed, Place, Trail};
 use chassis::Problem;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::http::State;
-use crate::store::{self, Answer, Step};
+use crate::store::{self, Answer, Attempt, Step};
 use crate::view::{self, Layout, Links, refused};
 
 #[derive(Template)]
@@ -20,8 +20,13 @@ struct PassportPage {
     layout: Layout,
     id: Uuid,
     answer: Option<Told>,
+    /// Where it was placed without this page, which so did not see the answer.
+    elsewhere: bool,
     /// Where no record of it was heard of yet.
     waiting: bool,
+    /// Where records are there and the order's own is not.
+    headless: bool,
+    keep_days: u32,
     steps: Vec<Told>,
 }
 
@@ -40,6 +45,8 @@ struct RecordAt {
     topic: String,
     partition: i32,
     offset: i64,
+    /// The transaction that it was published with.
+    transaction: Option<i64>,
 }
 
 /// Where a group is in the record's partition: what lies before its committed offset is done.
@@ -47,6 +54,15 @@ struct GroupAt {
     name: String,
     /// Records up to and with this one that it has not committed; 0 where it is past it.
     behind: i64,
+    /// When and how it got past it, as far as that is known.
+    passed: Option<String>,
+    failed: Vec<Failed>,
+}
+
+/// An attempt of a group at the record that failed.
+struct Failed {
+    at: String,
+    told: String,
 }
 
 #[derive(Deserialize)]
@@ -56,13 +72,7 @@ pub struct Find {
 
 /// The form that takes an id leads here.
 pub async fn find(query: Query<Find>) -> Result<HttpResponse, Problem> {
-    let id: Uuid = query.id.trim().parse().map_err(|_| {
-        Problem::bad_request(format!(
-            "{:?} is no order's id: it is a UUID",
-            view::cut(&query.id, 60)
-        ))
-    })?;
-    Ok(view::see_other(format!("/orders/{id}")))
+    Ok(view::see_other(format!("/orders/{}", view::order_id(&query.id)?)))
 }
 
 pub async fn show(
@@ -73,18 +83,30 @@ pub async fn show(
     let steps = store::steps(&state.pool, *id).await?;
     let answer = store::answer(&state.pool, *id).await?;
     if steps.is_empty() && answer.is_none() {
-        return Err(Problem::not_found(format!("no record of order {id} was heard of (yet)")));
+        return Err(Problem::not_found(format!(
+            "no record of order {id} was heard of (yet); what is older than {} days is forgotten",
+            state.keep.days
+        )));
     }
+    let attempts = store::attempts(&state.pool, *id).await?;
+    let records: Vec<_> =
+        steps.iter().map(|step| (&*step.topic, step.partition, step.record_offset)).collect();
+    let trails = state.broker.trails(&records).await.map_err(refused)?;
     let places = state.places.now().await.map_err(refused)?;
+    let groups = Groups { places: &places, attempts: &attempts };
     let start = steps.iter().find(|step| step.kind == "OrderPlaced").map(|step| step.at);
     view::page(&PassportPage {
         layout: Layout::new("home", &state, &request),
         id: *id,
         waiting: steps.is_empty(),
+        headless: start.is_none() && !steps.is_empty(),
+        keep_days: state.keep.days,
+        elsewhere: answer.is_none() && start.is_some(),
         answer: answer.map(answered),
         steps: steps
             .into_iter()
-            .map(|step| told(*id, step, start, &places, &state.links))
+            .zip(trails)
+            .map(|(step, trail)| told(*id, step, start, &groups, &trail, &state.links))
             .collect(),
     })
 }
@@ -108,32 +130,76 @@ fn told(
     id: Uuid,
     step: Step,
     start: Option<DateTime<Utc>>,
-    places: &[Place],
+    groups: &Groups<'_>,
+    trail: &Trail,
     links: &Links,
 ) -> Told {
     let since =
         start.map(|start| (step.at - start).num_microseconds().unwrap_or(0) as f64 / 1000.0);
-    let here = places
-        .iter()
-        .filter(|place| place.topic == step.topic && place.partition == step.partition);
     Told {
         at: view::time(step.at),
         since: since.map(|ms| format!("+{}", view::millis(ms))),
         text: text(&step),
         link: link(id, &step, links),
-        groups: here
-            .map(|place| GroupAt {
-                name: place.consumer_group.clone(),
-                behind: (step.record_offset + 1 - place.committed).max(0),
-            })
-            .collect(),
+        groups: groups.at(&step, trail),
         record: Some(RecordAt {
             topic: step.topic,
             partition: step.partition,
             offset: step.record_offset,
+            transaction: trail.published_in,
         }),
         kind: step.kind,
     }
+}
+
+/// What is known of the groups that read an order's records.
+struct Groups<'a> {
+    places: &'a [Place],
+    attempts: &'a [Attempt],
+}
+
+impl Groups<'_> {
+    fn at(&self, step: &Step, trail: &Trail) -> Vec<GroupAt> {
+        let here = self
+            .places
+            .iter()
+            .filter(|place| place.topic == step.topic && place.partition == step.partition);
+        let at = |place: &Place| {
+            let name = &place.consumer_group;
+            let by = trail.passed.iter().find(|by| by.consumer_group == *name);
+            let failed = self.attempts.iter().filter(|of| {
+                of.consumer_group == *name
+                    && (&of.topic, of.partition, of.record_offset)
+                        == (&step.topic, step.partition, step.record_offset)
+            });
+            GroupAt {
+                name: name.clone(),
+                // What is told of one group is of one time: it may have gone on since.
+                behind: match by {
+                    Some(_) => 0,
+                    None => (step.record_offset + 1 - place.committed).max(0),
+                },
+                passed: by.and_then(passed),
+                failed: failed
+                    .map(|of| Failed { at: view::time(of.at), told: of.told.clone() })
+                    .collect(),
+            }
+        };
+        here.map(at).collect()
+    }
+}
+
+fn passed(by: &Passed) -> Option<String> {
+    let with = match by.records? {
+        1 => String::new(),
+        records => format!(" with {} others", records - 1),
+    };
+    Some(format!(
+        "since {}{with}, transaction {}, generation {}",
+        view::time(by.at?),
+        by.transaction?,
+        by.generation?
+    ))
 }
 
 fn text(step: &Step) -> String {
@@ -147,14 +213,20 @@ fn text(step: &Step) -> String {
         }
         "CancellationRequested" => "The customer asked to cancel.".to_owned(),
         "OrderCancelled" => "Cancelled before the parcel left.".to_owned(),
-        "ShipmentScheduled" => "The parcel has its time in the warehouse.".to_owned(),
+        "ShipmentScheduled" => format!(
+            "The parcel is to leave at {} and to arrive at {}.",
+            field("dispatch_at"),
+            field("deliver_at")
+        ),
         "ShipmentDispatched" => format!("The parcel left, tracked as {}.", field("tracking_code")),
         "ShipmentDelivered" => "The parcel arrived.".to_owned(),
         "ShipmentCancelled" => "The parcel was stopped.".to_owned(),
         "InvoiceIssued" => format!("Invoice {}", field("number")),
         "CreditNoteIssued" => format!("Credit note {} for {}", field("number"), field("corrects")),
         "MailSent" => format!("{}, Message-ID {}", field("kind"), field("message_id")),
-        "MailBounced" => format!("{}: {}", field("kind"), field("reason")),
+        "MailBounced" => {
+            format!("{}, Message-ID {}: {}", field("kind"), field("message_id"), field("reason"))
+        }
         "PromotionAnnounced" => field("subject").to_owned(),
         _ => step.details.to_string(),
     }

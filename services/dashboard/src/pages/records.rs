@@ -1,4 +1,5 @@
-//! The record browser: seeks by offset or time, filters by key and content, tails live.
+//! The record browser: seeks by offset or time, filters by key and content, goes back from the
+//! end, tails live.
 
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -9,6 +10,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::http::State;
+use crate::live;
+use crate::pages::backward::Backward;
 use crate::pages::filter::Filter;
 use crate::timeline::kind_of;
 use crate::view::{self, Layout, refused};
@@ -19,7 +22,6 @@ const PAGE: usize = 100;
 const SCAN: usize = 2000;
 /// What one read asks for.
 const READ: u32 = 100;
-const TAIL: usize = 25;
 
 /// As the form sends it: what was left empty comes as an empty string.
 #[derive(Debug, Default, Deserialize)]
@@ -29,6 +31,8 @@ pub struct Asked {
     from: String,
     key: String,
     content: String,
+    /// Where a page of the newest records stopped.
+    before: String,
 }
 
 #[derive(Template)]
@@ -38,18 +42,19 @@ struct RecordsPage {
     topic: String,
     partitions: Vec<PartitionInfo>,
     asked: Asked,
-    /// Whether it shows the newest, and so goes on by itself.
-    tails: bool,
+    /// What it hears of, where it shows the newest and so goes on by itself.
+    tails: Option<&'static str>,
     records: Vec<Shown>,
     looked_at: usize,
+    newest_first: bool,
     stopped: Option<Stopped>,
 }
 
-/// Where the reading stopped before the end.
-#[derive(Debug, PartialEq, Eq)]
+/// Where the reading stopped though there is more.
 struct Stopped {
-    partition: i32,
-    offset: u64,
+    told: String,
+    /// The query of the page that goes on from there.
+    go_on: String,
 }
 
 struct Shown {
@@ -84,26 +89,53 @@ pub async fn show(
     }
     let mut browse =
         Browse { state: &state, topic: &topic, filter, found: Vec::new(), looked_at: 0 };
-    let tails = position == Position::Latest;
-    let stopped = match tails {
-        true => browse.newest(&partitions, partition).await?,
+    let newest_first = position == Position::Latest;
+    let stopped = match newest_first {
+        true => {
+            let chosen = partitions.iter();
+            let chosen = chosen.filter(|of| partition.is_none_or(|only| only == of.partition));
+            browse
+                .back(Backward::new(&state.broker, &topic, chosen, &asked.before)?)
+                .await?
+                .map(|before| Stopped { told: String::new(), go_on: asked.older(&before) })
+        }
         false => {
             let starts =
                 state.broker.offsets(&topic, partition, position).await.map_err(refused)?;
-            browse.forward(&starts).await?
+            browse.forward(&starts).await?.map(|(partition, offset)| Stopped {
+                told: format!(" Stopped at partition {partition}, offset {offset}."),
+                go_on: asked.onward(partition, offset),
+            })
         }
     };
     let Browse { found, looked_at, .. } = browse;
     view::page(&RecordsPage {
         layout: Layout::new("topics", &state, &request),
         records: found,
-        topic,
         partitions,
+        tails: (newest_first && asked.before.is_empty()).then(|| live::event_of(&topic)),
         asked,
-        tails,
         looked_at,
+        newest_first,
         stopped,
+        topic,
     })
+}
+
+impl Asked {
+    fn older(&self, before: &str) -> String {
+        let Asked { partition, key, content, .. } = self;
+        let fields = [("partition", partition), ("key", key), ("content", content)];
+        let fields = fields.map(|(name, value)| (name, value.as_str()));
+        view::query(&[&fields[..], &[("before", before)]].concat())
+    }
+
+    fn onward(&self, partition: i32, offset: u64) -> String {
+        let (partition, offset) = (partition.to_string(), offset.to_string());
+        let (key, content) = (self.key.as_str(), self.content.as_str());
+        let place = [("partition", partition.as_str()), ("from", &offset)];
+        view::query(&[&place[..], &[("key", key), ("content", content)]].concat())
+    }
 }
 
 fn partition(
@@ -143,8 +175,9 @@ struct Browse<'a> {
 }
 
 impl Browse<'_> {
-    /// From these offsets on, partition after partition.
-    async fn forward(&mut self, starts: &[(i32, u64)]) -> Result<Option<Stopped>, Problem> {
+    /// From these offsets on, partition after partition; returns where it stopped before the
+    /// end.
+    async fn forward(&mut self, starts: &[(i32, u64)]) -> Result<Option<(i32, u64)>, Problem> {
         for (partition, start) in starts {
             let mut next = *start;
             loop {
@@ -153,11 +186,8 @@ impl Browse<'_> {
                     break;
                 }
                 for record in &records {
-                    if self.found.len() == PAGE || self.looked_at == SCAN {
-                        return Ok(Some(Stopped {
-                            partition: *partition,
-                            offset: record.offset(),
-                        }));
+                    if self.is_full() {
+                        return Ok(Some((*partition, record.offset())));
                     }
                     self.look_at(record);
                     next = record.offset() + 1;
@@ -167,37 +197,17 @@ impl Browse<'_> {
         Ok(None)
     }
 
-    /// The end of one partition, or of each; newest first.
-    async fn newest(
-        &mut self,
-        partitions: &[PartitionInfo],
-        only: Option<i32>,
-    ) -> Result<Option<Stopped>, Problem> {
-        let chosen: Vec<_> = partitions
-            .iter()
-            .filter(|partition| only.is_none_or(|only| only == partition.partition))
-            .collect();
-        let each = if self.filter.takes_all() { TAIL } else { SCAN / chosen.len().max(1) };
-        for partition in chosen {
-            let start = partition.log_start.max(partition.end - each as i64);
-            let mut next = start.max(0) as u64;
-            while next < partition.end as u64 {
-                let records = self.read(partition.partition, next).await?;
-                let Some(last) = records.last() else { break };
-                next = last.offset() + 1;
-                records.iter().for_each(|record| self.look_at(record));
-                self.keep_newest();
-            }
+    /// The newest first; returns where it stopped before the log starts.
+    async fn back(&mut self, mut way: Backward<'_>) -> Result<Option<String>, Problem> {
+        while !self.is_full() {
+            let Some(record) = way.next().await? else { return Ok(None) };
+            self.look_at(&record);
         }
-        self.keep_newest();
-        Ok(None)
+        Ok(Some(way.stopped()))
     }
 
-    fn keep_newest(&mut self) {
-        self.found.sort_by(|one, other| {
-            (&other.at, other.partition, other.offset).cmp(&(&one.at, one.partition, one.offset))
-        });
-        self.found.truncate(PAGE);
+    fn is_full(&self) -> bool {
+        self.found.len() == PAGE || self.looked_at == SCAN
     }
 
     async fn read(&self, partition: i32, from: u64) -> Result<Vec<Record>, Problem> {

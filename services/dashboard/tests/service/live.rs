@@ -14,8 +14,10 @@ async fn a_page_hears_of_a_record_and_of_the_groups() {
     let mut stream = answer.bytes_stream();
     let mut heard = String::new();
     let mut until = async |what: &str| {
+        // In all: pieces come as long as the stream is open.
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         while !heard.contains(what) {
-            let piece = tokio::time::timeout(std::time::Duration::from_secs(60), stream.next());
+            let piece = tokio::time::timeout_at(deadline, stream.next());
             let piece =
                 piece.await.unwrap_or_else(|_| panic!("waited in vain for {what}: {heard}"));
             heard.push_str(std::str::from_utf8(&piece.unwrap().unwrap()).unwrap());
@@ -34,6 +36,12 @@ async fn a_page_hears_of_a_record_and_of_the_groups() {
         heard.contains("event: records") && heard.contains(r#""kind":"OrderPlaced""#),
         "{heard}"
     );
+    let line = serde_json::json!({
+        "service": "order", "process": 1, "at": Utc::now(), "level": "INFO", "target": "t",
+        "message": "m",
+    });
+    world.publish(&[serde_json::from_value::<contracts::LogLine>(line).unwrap()]).await;
+    until("event: lines\ndata: [\"order\"]").await;
     until("event: groups").await;
     until(r#""group":"analytics","topic":"order""#).await;
 

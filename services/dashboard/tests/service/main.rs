@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod delays;
 mod live;
+mod logs;
 mod pages;
+mod passport;
+mod retention;
 mod timeline;
 mod world;

@@ -21,6 +21,7 @@ async fn every_page_has_its_title_its_landmarks_and_its_headers() {
         ("/groups/analytics", "Group analytics · Waybill"),
         ("/dead-letters", "Dead letters · Waybill"),
         ("/dead-letters/order/analytics", "Dead letters of analytics on order · Waybill"),
+        ("/logs", "Log lines · Waybill"),
         ("/analytics", "Analytics · Waybill"),
     ] {
         let page = world.get(path).await;
@@ -76,6 +77,12 @@ async fn the_record_browser_seeks_and_filters() {
     assert_eq!(records("from=earliest&content=nowhere").await.0, 0);
     let (count, page) = records("partition=3&from=1").await;
     assert!(count > 0 && page.contains("order/3 @ 1</a>") && !page.contains("order/3 @ 0</a>"));
+    let (count, page) = records("").await;
+    let older =
+        page.split_once("\">Older records</a>").unwrap().0.rsplit_once("href=\"?").unwrap().1;
+    let (more, page) = records(&older.replace("&#38;", "&")).await;
+    assert_eq!((count, more), (100, 50), "{page}");
+    assert!(!page.contains("data-live=\"records\" data-topic"), "{page}");
     assert_eq!(records("from=@2000-01-01T00:00:00Z").await.0, 100);
     assert_eq!(records("from=@2100-01-01T00:00:00Z").await.0, 0);
     assert_eq!(records("partition=&from=&key=&content=").await.0, 100, "an empty form is the tail");
@@ -106,7 +113,7 @@ async fn what_is_wrong_is_named() {
         ("/groups/nobody", 404, "nobody"),
         ("/dead-letters/order/nobody", 404, "order.nobody.dlq"),
         ("/dead-letters/order/analytics?from=x", 400, "is no offset"),
-        ("/orders/7", 404, "7"),
+        ("/orders/7", 404, "UUID"),
         (&format!("/orders/{}", Uuid::nil()), 404, "heard of"),
         ("/orders?id=x", 400, "is no order"),
         ("/nothing", 404, "/nothing"),

@@ -18,6 +18,7 @@ pub const TOKEN: &str = "a token of the tests";
 pub struct World {
     pub database: Database,
     pub service: Service,
+    settings: dashboard::Settings,
     pub broker: Broker,
     pub url: String,
     http: reqwest::Client,
@@ -60,13 +61,25 @@ impl World {
             order_url: format!("http://{order}").parse().unwrap(),
             invoice_url: "http://invoice.example".parse().unwrap(),
             mailbox_url: "http://mailbox.example".parse().unwrap(),
+            dashboard_keep_days: 7,
+            dashboard_keep_rows: 1_000_000,
         };
-        let service = dashboard::start(settings).await.unwrap();
+        let service = dashboard::start(settings.clone()).await.unwrap();
         let broker = Broker::connect(&database.url).await.unwrap();
         let url = format!("http://{}", service.http_addr());
         let http = reqwest::Client::builder();
         let http = http.redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        World { database, service, broker, url, http }
+        World { database, service, settings, broker, url, http }
+    }
+
+    /// Another process of the service, with other settings, in place of this one.
+    pub async fn restart(self, change: impl FnOnce(&mut dashboard::Settings)) -> World {
+        self.service.stop().await;
+        let mut settings = self.settings;
+        change(&mut settings);
+        let service = dashboard::start(settings.clone()).await.unwrap();
+        let url = format!("http://{}", service.http_addr());
+        World { service, settings, url, ..self }
     }
 
     pub fn request(&self, path: &str) -> reqwest::RequestBuilder {
