@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -12,12 +13,14 @@ use chassis::Descriptor;
 use mailbox::Mailbox;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::client::{Client, is_ready};
+use crate::control::{self, Control, Listener};
 use crate::database::{self, Database, DatabaseArgs};
-use crate::processes::{Process, Spec};
+use crate::processes::Spec;
 use crate::story::{self, Teller};
+use crate::supervisor::{Plan, Supervisor};
 use crate::world::{Ports, Run, World};
 use crate::{Folder, services};
 
@@ -113,10 +116,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Everything, running.
 pub struct System {
     pub client: Client,
-    pub mailbox: Mailbox,
+    pub mailbox: Arc<Mailbox>,
     database: Database,
-    processes: Vec<Process>,
-    stop: watch::Sender<bool>,
+    supervisor: Supervisor,
+    control: control::Server,
     urls: Vec<(&'static str, String)>,
     /// Where the dashboard is, for whoever may only read, and its token.
     dashboard: (String, String),
@@ -138,22 +141,17 @@ impl System {
         teller.say("Postgres …");
         let database = Database::open(&world, args.database.url()?).await?;
         teller.say("Mailbox …");
-        let mailbox = Mailbox::start(mailbox_options(&world, Some(ports))).await?;
+        let mailbox = Arc::new(Mailbox::start(mailbox_options(&world, Some(ports))).await?);
 
         teller.say("Services …");
-        let (stop, stopped) = watch::channel(false);
         let (deaths, mut died) = mpsc::channel(16);
-        let mut processes = Vec::new();
         let token = database::secret(&world, "dashboard-token")?;
-        for spec in specs(args, ports, &database, &mailbox, &token)? {
-            let deaths = deaths.clone();
-            let process =
-                Process::start(spec, &world.logs(), stopped.clone(), move |name, end| {
-                    eprintln!("{name} {end}");
-                    let _ = deaths.try_send(format!("{name} {end}"));
-                })?;
-            processes.push(process);
-        }
+        let listener = Listener::bind(database::random_secret())?;
+        let plans = plans(args, ports, &database, &mailbox, &token, &listener)?;
+        let supervisor = Supervisor::start(plans, &world.logs(), move |name, end| {
+            eprintln!("{name} {end}");
+            let _ = deaths.try_send(format!("{name} {end}"));
+        })?;
         let urls: Vec<_> = services::descriptors()
             .map(|service| (service.name, format!("http://{}", ports.service(service.port))))
             .collect();
@@ -168,8 +166,26 @@ impl System {
         };
         world.announce(&run)?;
         let client = Client::new(&run.order_url)?;
+        let control = Control::new(
+            supervisor.clone(),
+            mailbox.clone(),
+            run.mailbox_url,
+            run.database_url,
+            database.pool.clone(),
+            client.clone(),
+        );
+        let control = control::Server::start(listener, control)?;
         let dashboard = (format!("http://{}", ports.service(dashboard::DESCRIPTOR.port)), token);
-        Ok(System { client, mailbox, database, processes, stop, urls, dashboard, _world: world })
+        Ok(System {
+            client,
+            mailbox,
+            database,
+            supervisor,
+            control,
+            urls,
+            dashboard,
+            _world: world,
+        })
     }
 
     /// A table of every address, and a line to paste.
@@ -179,11 +195,8 @@ impl System {
         if teller == Teller::Json {
             let urls: serde_json::Map<_, _> =
                 self.urls.iter().map(|(name, url)| ((*name).to_owned(), json!(url))).collect();
-            let pids: serde_json::Map<_, _> = self
-                .processes
-                .iter()
-                .map(|process| (process.name.clone(), json!(process.pid())))
-                .collect();
+            let pids = self.supervisor.pids().into_iter();
+            let pids: serde_json::Map<_, _> = pids.map(|(name, pid)| (name, json!(pid))).collect();
             println!(
                 "{}",
                 json!({"event": "ready", "urls": urls, "dashboard": self.log_in(), "mailbox": mailbox, "pids": pids})
@@ -208,11 +221,12 @@ impl System {
 
     /// Stops everything, the services first; what they have in hand they finish.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.stop.send_replace(true);
-        for process in self.processes {
-            process.ended().await;
+        self.control.stop().await;
+        self.supervisor.stop().await;
+        // Where somebody still looks at it, it stops with that.
+        if let Some(mailbox) = Arc::into_inner(self.mailbox) {
+            mailbox.stop().await;
         }
-        self.mailbox.stop().await;
         self.database.close().await
     }
 }
@@ -242,16 +256,17 @@ fn check_free(what: &str, addr: SocketAddr) -> anyhow::Result<()> {
     })
 }
 
-fn specs(
+fn plans(
     args: &SystemArgs,
     ports: Ports,
     database: &Database,
     mailbox: &Mailbox,
     dashboard_token: &str,
-) -> anyhow::Result<Vec<Spec>> {
+    control: &Listener,
+) -> anyhow::Result<Vec<Plan>> {
     let url_of = |service: Descriptor| format!("http://{}", ports.service(service.port));
     let mailbox_url = format!("http://{}", ports.mailbox_http());
-    let mut specs = Vec::new();
+    let mut plans = Vec::new();
     for service in services::descriptors() {
         let scale = args.scale.iter().rev().find(|scale| scale.service == service.name);
         let mut env = vec![
@@ -267,20 +282,20 @@ fn specs(
             ("INVOICE_URL", url_of(invoice::DESCRIPTOR)),
             ("MAILBOX_URL", mailbox_url.clone()),
         ];
+        let mut group = service.name;
         if service.name == dashboard::DESCRIPTOR.name {
+            group = dashboard::GROUP;
             env.push(("DASHBOARD_TOKEN", dashboard_token.to_owned()));
+            env.push(("DEMO_CONTROL_URL", control.url.clone()));
+            env.push(("DEMO_CONTROL_TOKEN", control.token.clone()));
         }
-        let first = Spec { name: service.name.to_owned(), service: service.name, env };
-        for n in 2..=scale.map_or(1, |scale| scale.instances) {
-            let mut next = first.clone();
-            next.name = format!("{}-{n}", service.name);
-            next.env.retain(|(name, _)| *name != "HTTP_ADDR");
-            next.env.push(("HTTP_ADDR", "127.0.0.1:0".to_owned()));
-            specs.push(next);
-        }
-        specs.push(first);
+        plans.push(Plan {
+            spec: Spec { name: service.name.to_owned(), service: service.name, env },
+            group,
+            instances: scale.map_or(1, |scale| scale.instances),
+        });
     }
-    Ok(specs)
+    Ok(plans)
 }
 
 pub async fn ready(urls: &[(&'static str, String)]) -> anyhow::Result<()> {

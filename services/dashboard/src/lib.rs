@@ -7,9 +7,10 @@
 //! - [`places`] where all groups are
 //! - [`access`] who may change something; [`shell`] what every answer is wrapped in
 //! - [`http`] the routes, [`pages`] behind them; [`view`] how things are written there
-//! - [`orders`] the order service, by its address
+//! - [`orders`] the order service, by its address; [`control`] the demo's supervisor, by its own
 
 mod access;
+pub mod control;
 mod http;
 mod live;
 mod on_cancellation_requested;
@@ -82,6 +83,14 @@ pub struct Settings {
     /// Where people reach the mailbox, for links to mails.
     #[arg(long, env = "MAILBOX_URL", default_value = "http://127.0.0.1:8025")]
     pub mailbox_url: Url,
+
+    /// The supervisor of `waybill up`, which alone sets this: it has a page to break things.
+    #[arg(long, env = "DEMO_CONTROL_URL", hide = true)]
+    pub demo_control_url: Option<Url>,
+
+    /// What the supervisor wants to be shown.
+    #[arg(long, env = "DEMO_CONTROL_TOKEN", hide = true, hide_env_values = true)]
+    pub demo_control_token: Option<String>,
 }
 
 impl Settings {
@@ -108,6 +117,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 pub async fn start(settings: Settings) -> anyhow::Result<Service> {
     let access = access::Access::new(settings.token()?.as_deref(), &settings.dashboard_url)?;
     let orders = orders::Orders::new(&settings.order_url).context("ORDER_URL")?;
+    let control = control::Control::new(
+        settings.demo_control_url.as_ref(),
+        settings.demo_control_token.as_deref(),
+    )?;
     let mut service = Service::connect(DESCRIPTOR, &settings.common).await?;
 
     let subscriptions = Subscriptions::new()
@@ -130,6 +143,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
     service.spawn("live records", live.clone().records(service.broker.clone(), service.stopping()));
     let places = places::Places::of(service.broker.clone());
     service.spawn("live groups", live.clone().groups(places.clone(), service.stopping()));
+    if let Some(control) = &control {
+        let told = live.clone().system(control.clone(), service.stopping());
+        service.spawn("live system", told);
+    }
 
     let state = http::State {
         pool: service.pool.clone(),
@@ -138,6 +155,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         links: view::Links::new(&settings.invoice_url, &settings.mailbox_url),
         access,
         orders,
+        control,
         live,
         places,
     };

@@ -75,7 +75,7 @@ function onRecords(landed) {
     if (lane) land(lane, record);
   }
   for (const section of sections()) {
-    if (section.dataset.live === "groups") continue;
+    if (["groups", "system"].includes(section.dataset.live)) continue;
     const { topic, key } = section.dataset;
     if (landed.more === 0 && ((topic && !topics.has(topic)) || (key && !keys.has(key)))) continue;
     mark(section);
@@ -94,11 +94,16 @@ function onGroups() {
   for (const section of sections()) if (section.dataset.live !== "records") mark(section);
 }
 
+function onSystem() {
+  for (const section of sections()) if (section.dataset.live === "system") mark(section);
+}
+
 if (sections().length > 0 || document.querySelector("[data-lane]")) {
   const live = new EventSource("/live");
   live.addEventListener("hello", () => say("Live."));
   live.addEventListener("records", (event) => onRecords(JSON.parse(event.data)));
   live.addEventListener("groups", onGroups);
+  live.addEventListener("system", onSystem);
   live.addEventListener("dropped", () => sections().forEach(mark));
   live.onerror = () => say("Not live now; connecting again.");
   document.addEventListener("focusout", release);

@@ -2,6 +2,7 @@
 
 pub mod analytics;
 pub mod assets;
+pub mod break_it;
 pub mod dead_letters;
 pub mod filter;
 pub mod groups;
