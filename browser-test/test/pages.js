@@ -1,0 +1,74 @@
+// Every page: no violation that axe finds, light and dark, wide and narrow; all of it reachable
+// by keyboard.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { test } from "node:test";
+
+import { DESKTOP, PHONE, onPage } from "./browser.js";
+import { everyPage } from "./every_page.js";
+import { mailbox } from "./system.js";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+async function violations(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
+}
+
+for (const colorScheme of ["light", "dark"])
+  for (const [name, viewport] of [["desktop", DESKTOP], ["phone", PHONE]])
+    test(`axe finds nothing, ${colorScheme}, ${name}`, () =>
+      onPage({ colorScheme, viewport, expect: [404] }, async (page) => {
+        for (const address of [...(await everyPage(page)), mailbox]) {
+          await page.goto(address);
+          await page.locator("details").evaluateAll((all) => all.forEach((details) => (details.open = true)));
+          assert.deepEqual(await violations(page), [], address);
+          const wide = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
+          assert.ok(wide <= 0, `${address} is ${wide} pixels wider than the window`);
+        }
+      }));
+
+/** What the keyboard has in hand: whether it is seen, and where on the page it is. */
+function inHand() {
+  const one = document.activeElement;
+  if (!one || one === document.body) return null;
+  const { outlineStyle, outlineWidth } = getComputedStyle(one);
+  const box = one.getBoundingClientRect();
+  return {
+    html: one.outerHTML.slice(0, 200),
+    at: [...document.querySelectorAll("*")].indexOf(one),
+    isMarked: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2,
+    isSeen: box.width > 0 && box.right > 0 && box.bottom > 0 && box.top < innerHeight && box.left < innerWidth,
+  };
+}
+
+test("every page is used by keyboard alone", () =>
+  onPage({ expect: [404] }, async (page) => {
+    for (const address of await everyPage(page)) {
+      await page.goto(address);
+      // Nothing is drawn anew under the reader's hands.
+      await page.evaluate(() => document.querySelectorAll("[data-live]").forEach((one) => delete one.dataset.live));
+      const stops = await page.locator("a[href], button, input:not([type=hidden]), select, summary").filter({ visible: true }).count();
+      const reached = new Set();
+      for (;;) {
+        await page.keyboard.press("Tab");
+        const now = await page.evaluate(inHand);
+        if (!now || reached.has(now.at)) break;
+        reached.add(now.at);
+        assert.ok(now.isMarked && now.isSeen, `${address}: focus does not show on ${now.html}`);
+      }
+      assert.ok(reached.size >= stops, `${address}: ${reached.size} of ${stops} are reached`);
+    }
+  }));
+
+test("the first key skips to the content", () =>
+  onPage({}, async (page) => {
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
+    await page.keyboard.press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+    await page.keyboard.press("Tab");
+    assert.ok(await page.evaluate(() => document.getElementById("main").contains(document.activeElement)));
+  }));
