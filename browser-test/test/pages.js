@@ -1,7 +1,7 @@
 // Every page: no violation that axe finds, light and dark, wide and narrow; all of it reachable
 // by keyboard.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 
@@ -9,7 +9,7 @@ import { DESKTOP, PHONE, onPage } from "./browser.js";
 import { everyPage } from "./every_page.js";
 import { mailbox } from "./system.js";
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 async function violations(page) {
   await page.evaluate(axe);

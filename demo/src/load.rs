@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use crate::Folder;
 use crate::client::{Client, sample_order};
+use crate::plans::SystemArgs;
 use crate::story::Teller;
-use crate::up::{System, SystemArgs};
+use crate::up::System;
 use crate::verify;
 use crate::world::Elsewhere;
 

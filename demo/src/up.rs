@@ -4,12 +4,10 @@ use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use chassis::Descriptor;
 use mailbox::Mailbox;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,15 +15,13 @@ use tokio::sync::mpsc;
 
 use crate::client::{Client, is_ready};
 use crate::control::{self, Control, Listener};
-use crate::database::{self, Database, DatabaseArgs};
-use crate::processes::Spec;
+use crate::database::{self, Database};
+use crate::plans::{self, SystemArgs};
 use crate::story::{self, Teller};
-use crate::supervisor::{Plan, Supervisor};
+use crate::supervisor::Supervisor;
 use crate::world::{Ports, Run, World};
 use crate::{Folder, services};
 
-/// An hour of the warehouse in a second.
-const CLOCK_SPEED: &str = "3600";
 const READY_IN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, clap::Args)]
@@ -43,42 +39,6 @@ pub struct Args {
     /// Tell the story as JSON lines, each with its milliseconds since the 201
     #[arg(long)]
     json: bool,
-}
-
-/// How the system is brought up.
-#[derive(Debug, Clone, clap::Args)]
-pub struct SystemArgs {
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-
-    /// Listen on ports from this one on, instead of the usual ones
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65500))]
-    pub port_base: Option<u16>,
-
-    /// Run more instances of a service, as `delivery=3`
-    #[arg(long, value_name = "SERVICE=N")]
-    pub scale: Vec<Scale>,
-}
-
-/// So many instances of a service.
-#[derive(Debug, Clone)]
-pub struct Scale {
-    service: &'static str,
-    instances: u32,
-}
-
-impl FromStr for Scale {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Scale, String> {
-        let wrong = || "must look like delivery=3, with 1 to 32 instances".to_owned();
-        let (name, instances) = text.split_once('=').ok_or_else(wrong)?;
-        let service = services::descriptors().find(|service| service.name == name);
-        let service = service.ok_or_else(|| format!("there is no service {name:?}"))?.name;
-        let instances =
-            instances.parse().ok().filter(|n| (1..=32).contains(n)).ok_or_else(wrong)?;
-        Ok(Scale { service, instances })
-    }
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -147,7 +107,7 @@ impl System {
         let (deaths, mut died) = mpsc::channel(16);
         let token = database::secret(&world, "dashboard-token")?;
         let listener = Listener::bind(database::random_secret())?;
-        let plans = plans(args, ports, &database, &mailbox, &token, &listener)?;
+        let plans = plans::of(args, ports, &database, &mailbox, &token, &listener)?;
         let supervisor = Supervisor::start(plans, &world.logs(), move |name, end| {
             eprintln!("{name} {end}");
             let _ = deaths.try_send(format!("{name} {end}"));
@@ -254,48 +214,6 @@ fn check_free(what: &str, addr: SocketAddr) -> anyhow::Result<()> {
             "{what} cannot listen on {addr}: is the port taken? Set --port-base to move all ports"
         )
     })
-}
-
-fn plans(
-    args: &SystemArgs,
-    ports: Ports,
-    database: &Database,
-    mailbox: &Mailbox,
-    dashboard_token: &str,
-    control: &Listener,
-) -> anyhow::Result<Vec<Plan>> {
-    let url_of = |service: Descriptor| format!("http://{}", ports.service(service.port));
-    let mailbox_url = format!("http://{}", ports.mailbox_http());
-    let mut plans = Vec::new();
-    for service in services::descriptors() {
-        let scale = args.scale.iter().rev().find(|scale| scale.service == service.name);
-        let mut env = vec![
-            ("DATABASE_URL", database.url_of(service.role)?),
-            ("HTTP_ADDR", ports.service(service.port).to_string()),
-            ("CLOCK_SPEED", CLOCK_SPEED.to_owned()),
-            ("SMTP_URL", mailbox.smtp_url()),
-            ("MAIL_RATE", "1000".to_owned()),
-            ("PUBLIC_URL", url_of(email::DESCRIPTOR)),
-            ("ORDERS_PER_SECOND", "1000000".to_owned()),
-            ("DASHBOARD_URL", url_of(dashboard::DESCRIPTOR)),
-            ("ORDER_URL", url_of(order::DESCRIPTOR)),
-            ("INVOICE_URL", url_of(invoice::DESCRIPTOR)),
-            ("MAILBOX_URL", mailbox_url.clone()),
-        ];
-        let mut group = service.name;
-        if service.name == dashboard::DESCRIPTOR.name {
-            group = dashboard::GROUP;
-            env.push(("DASHBOARD_TOKEN", dashboard_token.to_owned()));
-            env.push(("DEMO_CONTROL_URL", control.url.clone()));
-            env.push(("DEMO_CONTROL_TOKEN", control.token.clone()));
-        }
-        plans.push(Plan {
-            spec: Spec { name: service.name.to_owned(), service: service.name, env },
-            group,
-            instances: scale.map_or(1, |scale| scale.instances),
-        });
-    }
-    Ok(plans)
 }
 
 pub async fn ready(urls: &[(&'static str, String)]) -> anyhow::Result<()> {
