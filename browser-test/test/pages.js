@@ -7,14 +7,19 @@ import { test } from "node:test";
 
 import { DESKTOP, PHONE, onPage } from "./browser.js";
 import { everyPage } from "./every_page.js";
-import { mailbox } from "./system.js";
+import { dashboard, mailbox } from "./system.js";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-async function violations(page) {
+/** Fails with what axe finds, and where the page is wider than its window. */
+async function look(page) {
+  await page.locator("details").evaluateAll((all) => all.forEach((details) => (details.open = true)));
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run());
-  return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
+  const told = ({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`;
+  assert.deepEqual(violations.map(told), [], page.url());
+  const wide = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${page.url()} is ${wide} pixels wider than the window`);
 }
 
 for (const colorScheme of ["light", "dark"])
@@ -23,11 +28,20 @@ for (const colorScheme of ["light", "dark"])
       onPage({ colorScheme, viewport, expect: [404] }, async (page) => {
         for (const address of [...(await everyPage(page)), mailbox]) {
           await page.goto(address);
-          await page.locator("details").evaluateAll((all) => all.forEach((details) => (details.open = true)));
-          assert.deepEqual(await violations(page), [], address);
-          const wide = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
-          assert.ok(wide <= 0, `${address} is ${wide} pixels wider than the window`);
+          await look(page);
         }
+        await page.getByRole("link", { name: /^Invoice INV-/ }).first().click();
+        await look(page);
+        // What forms lead to.
+        await page.goto(`${dashboard}/groups/delivery`);
+        await page.getByLabel("To", { exact: true }).fill("earliest");
+        await page.getByRole("button", { name: "Show what this would do" }).click();
+        await page.getByRole("heading", { name: /dry run/ }).waitFor();
+        await look(page);
+        await page.goto(`${dashboard}/dead-letters/order/invoice`);
+        await page.getByRole("button", { name: /^Redrive @ 0/ }).click();
+        await page.getByRole("heading", { name: /dry run/ }).waitFor();
+        await look(page);
       }));
 
 /** What the keyboard has in hand: whether it is seen, and where on the page it is. */

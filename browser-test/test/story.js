@@ -55,3 +55,21 @@ test("an order is placed, and its reader sees who reacts", () =>
     for (const told of ["ce_type", "waybill.OrderPlaced.v1", "traceparent", id]) await record.getByText(told).first().waitFor();
     assert.equal(place, `order/${partition} @ ${offset}`);
   }));
+
+test("what happens before a page is live is shown, too", () =>
+  onPage({}, async (page, context) => {
+    const late = await context.newPage();
+    let release;
+    const placed = new Promise((resolve) => (release = resolve));
+    await late.route("**/live", async (route) => {
+      await placed;
+      await route.continue();
+    });
+    await late.goto(dashboard);
+    await page.getByRole("button", { name: "Place an order" }).click();
+    await page.getByRole("heading", { name: "ShipmentDelivered" }).waitFor();
+    const id = page.url().split("/").at(-1);
+    assert.equal(await late.getByRole("link", { name: id }).count(), 0);
+    release();
+    await late.locator("#home-orders").getByRole("link", { name: id }).waitFor();
+  }));

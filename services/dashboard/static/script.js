@@ -100,7 +100,11 @@ function onSystem() {
 
 if (sections().length > 0 || document.querySelector("[data-lane]")) {
   const live = new EventSource("/live");
-  live.addEventListener("hello", () => say("Live."));
+  live.addEventListener("hello", () => {
+    say("Live.");
+    // What happened since the page was drawn was told to others.
+    sections().forEach(mark);
+  });
   live.addEventListener("records", (event) => onRecords(JSON.parse(event.data)));
   live.addEventListener("groups", onGroups);
   live.addEventListener("system", onSystem);
