@@ -26,11 +26,16 @@ test("a killed service starts again", () =>
   }));
 
 test("lag grows while a service is stopped, and drains after its start", () =>
-  onPage({}, async (page) => {
+  onPage({}, async (page, context) => {
     await breakIt(page);
+    const listening = await context.newPage();
+    await listening.goto(page.url());
+    await listening.getByText("Live.").waitFor();
     const delivery = service(page, "delivery");
     await press(delivery, "Stop delivery");
     await until("its stop", delivery, (text) => /delivery stopped/.test(text) && members(text) === 0);
+    // As a screen reader says it.
+    await until("the news", listening.getByRole("status").last(), (text) => /delivery: stopped/.test(text));
     await page.getByLabel("Orders of the burst").fill("100");
     await page.getByRole("button", { name: "Place them all at once" }).click();
     await until("its lag", delivery, (text) => lag(text) >= 100);

@@ -143,10 +143,10 @@ impl Control {
             let detail = format!("a burst is 1 to {MAX_BURST} orders, not {orders}");
             return Err(Problem::bad_request(detail));
         }
-        let mut load = Load::new(orders, BURST_CONNECTIONS, None);
-        load.bar = ProgressBar::hidden();
-        load.bar.set_length(orders);
-        let (placing, client) = (Placing(load.bar.clone()), self.client.clone());
+        let bar = ProgressBar::hidden();
+        bar.set_length(orders);
+        let (placing, client) = (Placing(bar.clone()), self.client.clone());
+        let load = Load { orders, connections: BURST_CONNECTIONS, rate: None, bar };
         let work = async move {
             let started = Instant::now();
             load.place(&client).await?;

@@ -4,6 +4,7 @@
 //! Each page has its place in one ring of events: one that is too slow is told how many it
 //! missed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,13 +133,15 @@ impl Live {
         self.watch("groups", ask, stopping).await;
     }
 
-    /// Tells what the demo's supervisor runs until the service stops.
+    /// Tells that the demo's supervisor has news until the service stops; pages fetch it.
     pub async fn system(self, control: Control, stopping: watch::Receiver<bool>) {
         let ask = || {
             let control = control.clone();
             async move {
                 let status = control.status().await.map_err(|problem| problem.to_string())?;
-                Ok(serde_json::to_string(&status).unwrap_or_default())
+                let mut version = DefaultHasher::new();
+                serde_json::to_vec(&status).unwrap_or_default().hash(&mut version);
+                Ok(format!("{{\"version\":\"{:016x}\"}}", version.finish()))
             }
         };
         self.watch("system", ask, stopping).await;

@@ -49,13 +49,17 @@ function replace(old, fresh) {
     held.add(old.id);
     return;
   }
-  const told = new Set([...old.querySelectorAll(".timeline h3")].map((step) => step.textContent));
+  const told = new Set(newsOf(old));
   old.replaceWith(document.adoptNode(fresh));
   if (details.length === open.length) details.forEach((one, i) => (one.open = open[i]));
-  const happened = [...fresh.querySelectorAll(".timeline h3")]
-    .map((step) => step.textContent)
-    .filter((step) => !told.has(step));
+  const happened = newsOf(fresh).filter((one) => !told.has(one));
   if (happened.length > 0 && news) news.textContent = happened.join(", ");
+}
+
+// What is read out when it is new.
+function newsOf(section) {
+  const all = [...section.querySelectorAll(".timeline h3, [data-news]")];
+  return all.map((one) => one.dataset.news ?? one.textContent);
 }
 
 function release() {
