@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use hdrhistogram::Histogram;
 use sqlx::postgres::PgListener;
 use sqlx::{Connection, PgConnection};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::Folder;
@@ -71,15 +70,12 @@ struct Bench {
 type Side<'a> = (&'static str, chassis::Descriptor, &'a [(&'static str, &'a str)]);
 
 /// Processes that stop together.
-struct Running {
-    processes: Vec<Process>,
-    stop: watch::Sender<bool>,
-}
+struct Running(Vec<Process>);
 
 impl Running {
     async fn stop(self) {
-        self.stop.send_replace(true);
-        for process in self.processes {
+        self.0.iter().for_each(Process::end);
+        for process in self.0 {
             process.ended().await;
         }
     }
@@ -88,7 +84,6 @@ impl Running {
 impl Bench {
     /// Starts services, each with settings of its own; the URL of each.
     async fn start(&self, services: &[Side<'_>]) -> anyhow::Result<(Running, Vec<String>)> {
-        let (stop, stopped) = watch::channel(false);
         let (mut processes, mut urls) = (Vec::new(), Vec::new());
         for (n, (name, service, settings)) in services.iter().enumerate() {
             let addr = self.ports.service(8081 + n as u16);
@@ -100,13 +95,11 @@ impl Bench {
             env.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
             let spec = Spec { name: (*name).to_owned(), service: service.name, env };
             let logs: &Path = &self.logs;
-            processes.push(Process::start(spec, logs, stopped.clone(), |name, end| {
-                eprintln!("{name} {end}")
-            })?);
+            processes.push(Process::start(spec, logs, |name, end| eprintln!("{name} {end}"))?);
             urls.push((*name, format!("http://{addr}")));
         }
         ready(&urls).await?;
-        Ok((Running { processes, stop }, urls.into_iter().map(|(_, url)| url).collect()))
+        Ok((Running(processes), urls.into_iter().map(|(_, url)| url).collect()))
     }
 
     /// Accepted orders a second: the writer actor, against a transaction a request.
@@ -128,7 +121,7 @@ impl Bench {
         );
         let mut ratios = Vec::new();
         for round in 1..=args.rounds {
-            let load = Load { orders: args.orders, connections: args.connections, rate: None };
+            let load = Load::new(args.orders, args.connections, None);
             let together = load.place(&Client::new(&urls[0])?).await?.per_second();
             let alone = load.place(&Client::new(&urls[1])?).await?.per_second();
             ratios.push(together / alone);
@@ -146,7 +139,7 @@ impl Bench {
             .start(&[("order", order::DESCRIPTOR, &[]), ("delivery", delivery::DESCRIPTOR, &[])])
             .await?;
         self.caught_up().await?;
-        let load = Load { orders: LIGHT_ORDERS, connections: 4, rate: Some(LIGHT_LOAD) };
+        let load = Load::new(LIGHT_ORDERS, 4, Some(LIGHT_LOAD));
         let placed = load.place(&Client::new(&urls[0])?).await?;
         self.caught_up().await?;
         let commits: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(

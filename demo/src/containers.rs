@@ -22,13 +22,20 @@ fn programs() -> BTreeMap<&'static str, Command> {
     ])
 }
 
-/// The variables that a program reads, each with its default.
+/// The variables that a program reads and people set, each with its default.
 fn settings(command: &Command) -> BTreeMap<String, Option<String>> {
-    let own = command.get_arguments().filter_map(|arg| {
+    let own = command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(|arg| {
         let default = arg.get_default_values().first().map(|value| value.to_str().unwrap());
         Some((arg.get_env()?.to_str()?.to_owned(), default.map(str::to_owned)))
     });
     own.chain(command.get_subcommands().flat_map(settings)).collect()
+}
+
+/// The variables that `waybill up` alone sets.
+fn hidden() -> BTreeSet<String> {
+    let programs = programs();
+    let hidden = programs.values().flat_map(Command::get_arguments).filter(|arg| arg.is_hide_set());
+    hidden.filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())).collect()
 }
 
 /// A line of `.env.example`.
@@ -109,6 +116,14 @@ fn compose_gives_every_service_its_settings() {
         assert!(compose_block("passwords").contains(&password("\"")), "{}", service.name);
         let listens = format!("ENV HTTP_ADDR=0.0.0.0:{}\nEXPOSE {0}\n", service.port);
         assert!(DOCKERFILE.contains(&listens), "{}", service.name);
+    }
+}
+
+#[test]
+fn nothing_but_the_demo_has_what_breaks_it() {
+    assert_eq!(hidden(), ["DEMO_CONTROL_TOKEN", "DEMO_CONTROL_URL"].map(str::to_owned).into());
+    for text in [COMPOSE, DOCKERFILE, EXAMPLE] {
+        assert!(!text.contains("DEMO_CONTROL"), "{text}");
     }
 }
 

@@ -199,11 +199,14 @@ pub fn secret(world: &World, name: &str) -> anyhow::Result<String> {
     {
         return Ok(secret);
     }
-    let secret: String = (0..32)
-        .map(|_| char::from(rand::Rng::sample(&mut rand::rng(), rand::distr::Alphanumeric)))
-        .collect();
+    let secret = random_secret();
     let mut file =
         fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
     file.write_all(secret.as_bytes())?;
     Ok(secret)
+}
+
+pub fn random_secret() -> String {
+    let one = |_| char::from(rand::Rng::sample(&mut rand::rng(), rand::distr::Alphanumeric));
+    (0..32).map(one).collect()
 }

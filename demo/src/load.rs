@@ -11,12 +11,14 @@ use chrono::{DateTime, Utc};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::Folder;
 use crate::client::{Client, sample_order};
+use crate::plans::SystemArgs;
 use crate::story::Teller;
-use crate::up::{System, SystemArgs};
+use crate::up::System;
 use crate::verify;
 use crate::world::Elsewhere;
 
@@ -69,7 +71,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let pool = PgPool::connect(&run.database_url).await?;
 
-    let load = Load { orders: args.orders, connections: args.connections, rate: args.rate };
+    let load = Load::new(args.orders, args.connections, args.rate);
     let end = match load.place(&Client::new(&run.order_url)?).await {
         Ok(placed) => {
             println!(
@@ -108,6 +110,8 @@ pub struct Load {
     pub connections: u64,
     /// The most a second; unlimited without.
     pub rate: Option<u32>,
+    /// How many are placed.
+    pub bar: ProgressBar,
 }
 
 /// Orders that were placed.
@@ -125,17 +129,22 @@ impl Placed {
 }
 
 impl Load {
-    pub async fn place(&self, client: &Client) -> anyhow::Result<Placed> {
+    /// So many orders, with a bar in the terminal.
+    pub fn new(orders: u64, connections: u64, rate: Option<u32>) -> Load {
         let style = "{bar:40} {pos}/{len} orders, {per_sec}, {eta} left";
         let style = ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar());
-        let bar = ProgressBar::new(self.orders).with_style(style);
+        let bar = ProgressBar::new(orders).with_style(style);
+        Load { orders, connections, rate, bar }
+    }
+
+    pub async fn place(&self, client: &Client) -> anyhow::Result<Placed> {
         let next = Arc::new(AtomicU64::new(0));
         let started = Instant::now();
-        let mut workers = Vec::new();
+        let mut workers = JoinSet::new();
         for _ in 0..self.connections {
-            let (client, next, bar) = (client.clone(), next.clone(), bar.clone());
+            let (client, next, bar) = (client.clone(), next.clone(), self.bar.clone());
             let (orders, rate) = (self.orders, self.rate);
-            workers.push(tokio::spawn(async move {
+            workers.spawn(async move {
                 let mut placed = Vec::new();
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
@@ -154,18 +163,18 @@ impl Load {
                     placed.push((accepted.order_id, Utc::now(), asked.elapsed()));
                     bar.inc(1);
                 }
-            }));
+            });
         }
         let mut at = Answered::new();
         let mut answers = Histogram::<u64>::new(3)?;
-        for worker in workers {
-            for (order_id, answered, took) in worker.await?? {
+        while let Some(placed) = workers.join_next().await {
+            for (order_id, answered, took) in placed?? {
                 at.insert(order_id, answered);
                 answers.record(took.as_micros().max(1) as u64)?;
             }
         }
         let seconds = started.elapsed().as_secs_f64();
-        bar.finish_and_clear();
+        self.bar.finish_and_clear();
         Ok(Placed { at, seconds, answers })
     }
 }

@@ -1,8 +1,10 @@
 //! `waybill`: the whole system on one machine, to watch, to break and to count after.
 //!
-//! - [`up`] brings it up: [`database`], mailbox, [`processes`]; [`world`] says where things are
+//! - [`up`] brings it up: [`database`], mailbox, and what [`plans`] say, by the [`supervisor`] of
+//!   [`processes`]; [`world`] says where things are
 //! - [`story`] places an order and tells what becomes of it, as [`client`] hears it
 //! - [`load`] places many and measures; [`bench`] compares two ways in one run
+//! - [`control`] breaks it, for the dashboard
 //! - [`verify`] recounts everything
 //! - [`migrate`] prepares a database for services that run elsewhere, as on containers
 
@@ -10,12 +12,16 @@ mod bench;
 mod client;
 #[cfg(test)]
 mod containers;
+mod control;
 mod database;
 mod load;
 mod migrate;
+mod plans;
+mod process_log;
 mod processes;
 mod services;
 mod story;
+mod supervisor;
 mod up;
 mod verify;
 mod world;

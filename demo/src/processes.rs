@@ -1,24 +1,24 @@
-//! The services as processes: started, restarted when they die, stopped with their parent.
+//! A service as a process: started, started again when it dies, signalled, stopped with its
+//! parent.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use private_postgres::{Guard, GuardedCommand};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use private_postgres::{Guard, GuardedCommand, Signal};
 use tokio::process::ChildStderr;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-const MAX_LOG_BYTES: u64 = 10 * 1024 * 1024;
+use crate::process_log::{Lines, Log};
+
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// After this long a death is news, and not the same trouble again.
 const STABLE: Duration = Duration::from_secs(10);
+/// Signals on their way to a process.
+const MAX_SIGNALS: usize = 8;
 
 /// What a process is started with.
 #[derive(Clone)]
@@ -29,32 +29,84 @@ pub struct Spec {
     pub env: Vec<(&'static str, String)>,
 }
 
+/// What a process is doing.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    /// `None` between two lives.
+    pub pid: Option<u32>,
+    /// Whether it was sent SIGSTOP.
+    pub paused: bool,
+    /// How often it died of itself.
+    pub deaths: u32,
+    /// How it died last.
+    pub last_end: Option<String>,
+}
+
+/// What a process is meant to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Run,
+    Rest,
+    End,
+}
+
 /// A supervised process.
 pub struct Process {
     pub name: String,
-    pid: Arc<AtomicU32>,
+    wish: watch::Sender<Wish>,
+    signals: mpsc::Sender<Signal>,
+    life: watch::Receiver<Life>,
     task: JoinHandle<()>,
 }
 
 impl Process {
-    /// Starts it and keeps it running until `stop`; `on_death` hears of each death.
+    /// Starts it and keeps it running; `on_death` hears of each death.
     pub fn start(
         spec: Spec,
         logs: &Path,
-        stop: watch::Receiver<bool>,
         on_death: impl Fn(&str, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Process> {
         let log = Log::open(logs.join(format!("{}.log", spec.name)))
             .with_context(|| format!("the log of {} cannot be written", spec.name))?;
-        let pid = Arc::new(AtomicU32::new(0));
         let name = spec.name.clone();
-        let task = tokio::spawn(keep_running(spec, log, pid.clone(), stop, on_death));
-        Ok(Process { name, pid, task })
+        let (wish, wished) = watch::channel(Wish::Run);
+        let (signals, signalled) = mpsc::channel(MAX_SIGNALS);
+        let (lives, life) = watch::channel(Life::default());
+        let keeper = Keeper { spec, log, wish: wished, signals: signalled, life: lives };
+        let task = tokio::spawn(keeper.keep_running(on_death));
+        Ok(Process { name, wish, signals, life, task })
     }
 
-    /// The pid now; 0 between two lives.
-    pub fn pid(&self) -> u32 {
-        self.pid.load(Ordering::Relaxed)
+    pub fn life(&self) -> Life {
+        self.life.borrow().clone()
+    }
+
+    /// To wait for the next change of its life.
+    pub fn watch(&self) -> watch::Receiver<Life> {
+        let mut life = self.life.clone();
+        life.mark_unchanged();
+        life
+    }
+
+    /// Whether it is meant to run.
+    pub fn is_wanted(&self) -> bool {
+        *self.wish.borrow() == Wish::Run
+    }
+
+    /// Runs it, or lets it finish what it has in hand and rest; false where it does already.
+    pub fn want(&self, runs: bool) -> bool {
+        let next = if runs { Wish::Run } else { Wish::Rest };
+        self.wish.send_if_modified(|wish| std::mem::replace(wish, next) != next)
+    }
+
+    /// Sends a signal; false where nothing runs that could get it.
+    pub fn signal(&self, signal: Signal) -> bool {
+        self.life.borrow().pid.is_some() && self.signals.try_send(signal).is_ok()
+    }
+
+    /// Lets it finish what it has in hand and end for good, without waiting for that.
+    pub fn end(&self) {
+        self.wish.send_replace(Wish::End);
     }
 
     pub async fn ended(self) {
@@ -62,41 +114,103 @@ impl Process {
     }
 }
 
-async fn keep_running(
+/// Completes when a stop was asked for.
+pub async fn asked(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+struct Keeper {
     spec: Spec,
-    mut log: Log,
-    pid: Arc<AtomicU32>,
-    mut stop: watch::Receiver<bool>,
-    on_death: impl Fn(&str, &str),
-) {
-    let mut deaths = 0;
-    loop {
-        let started = Instant::now();
-        let end = match spawn(&spec) {
-            Ok(mut guard) => {
-                pid.store(guard.pid(), Ordering::Relaxed);
-                let end = live(&mut guard, &mut log, &mut stop).await;
-                pid.store(0, Ordering::Relaxed);
-                match end {
-                    Some(end) => end,
-                    None => return,
-                }
+    log: Log,
+    wish: watch::Receiver<Wish>,
+    signals: mpsc::Receiver<Signal>,
+    life: watch::Sender<Life>,
+}
+
+impl Keeper {
+    async fn keep_running(mut self, on_death: impl Fn(&str, &str)) {
+        let mut deaths = 0;
+        loop {
+            match self.wish.wait_for(|wish| *wish != Wish::Rest).await {
+                Ok(wish) if *wish == Wish::Run => {}
+                _ => return,
             }
-            Err(error) => error.to_string(),
+            let started = Instant::now();
+            let end = match spawn(&self.spec) {
+                Ok(guard) => match self.live(guard).await {
+                    Some(end) => end,
+                    None => {
+                        deaths = 0;
+                        continue;
+                    }
+                },
+                Err(error) => error.to_string(),
+            };
+            deaths = if started.elapsed() > STABLE { 0 } else { deaths + 1 };
+            let pause = (Duration::from_millis(100) * (1 << deaths.min(7))).min(MAX_PAUSE);
+            on_death(&self.spec.name, &format!("{end}; again in {:.1} s", pause.as_secs_f64()));
+            self.life.send_modify(|life| {
+                life.deaths += 1;
+                life.last_end = Some(end);
+            });
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = self.wish.wait_for(|wish| *wish != Wish::Run) => {}
+            }
+        }
+    }
+
+    /// Until the process ends, with how; `None` when it was asked to.
+    async fn live(&mut self, mut guard: Guard) -> Option<String> {
+        let stderr = guard.take_stderr().and_then(|stderr| ChildStderr::from_std(stderr).ok());
+        let mut lines = stderr.map(Lines::of);
+        // Meant for the life before.
+        while self.signals.try_recv().is_ok() {}
+        self.life.send_modify(|life| life.pid = Some(guard.pid()));
+        let end = loop {
+            tokio::select! {
+                end = guard.wait() => break Some(end),
+                () = copy(&mut lines, &mut self.log) => lines = None,
+                Some(signal) = self.signals.recv() => pass_on(&guard, signal, &self.life),
+                _ = self.wish.wait_for(|wish| *wish != Wish::Run) => break None,
+            }
         };
-        deaths = if started.elapsed() > STABLE { 0 } else { deaths + 1 };
-        let pause = (Duration::from_millis(100) * (1 << deaths.min(7))).min(MAX_PAUSE);
-        on_death(&spec.name, &format!("{end}; again in {:.1} s", pause.as_secs_f64()));
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = asked(&mut stop) => return,
+        if end.is_none() {
+            guard.ask_to_stop();
+        }
+        if let Some(lines) = &mut lines {
+            // Its last words are worth keeping.
+            let patience = Duration::from_secs(if end.is_none() { 15 } else { 1 });
+            let _ = tokio::time::timeout(patience, lines.copy(&mut self.log)).await;
+        }
+        if end.is_none() {
+            let _ = guard.stop().await;
+        }
+        self.life.send_modify(|life| (life.pid, life.paused) = (None, false));
+        end.map(|end| self.told(end))
+    }
+
+    fn told(&self, end: io::Result<ExitStatus>) -> String {
+        match end {
+            Ok(status) => match status.code() {
+                Some(137) => "was killed".to_owned(),
+                Some(code) => format!("ended with code {code}: {}", self.log.last()),
+                None => status.to_string(),
+            },
+            Err(error) => error.to_string(),
         }
     }
 }
 
-/// Completes when a stop was asked for.
-pub async fn asked(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+fn pass_on(guard: &Guard, signal: Signal, life: &watch::Sender<Life>) {
+    // It fails only where the process has ended meanwhile, which shows by itself.
+    if guard.signal(signal).is_ok() {
+        life.send_modify(|life| match signal {
+            Signal::Stop => life.paused = true,
+            Signal::Continue => life.paused = false,
+            _ => {}
+        });
+    }
 }
 
 fn spawn(spec: &Spec) -> io::Result<Guard> {
@@ -110,76 +224,10 @@ fn spawn(spec: &Spec) -> io::Result<Guard> {
     command.spawn()
 }
 
-/// Until the process ends, with how; `None` when it was asked to.
-async fn live(
-    guard: &mut Guard,
-    log: &mut Log,
-    stop: &mut watch::Receiver<bool>,
-) -> Option<String> {
-    let mut stderr = guard
-        .take_stderr()
-        .and_then(|stderr| ChildStderr::from_std(stderr).ok())
-        .map(BufReader::new);
-    let end = tokio::select! {
-        end = guard.wait() => end,
-        () = copy(&mut stderr, log) => guard.wait().await,
-        () = asked(stop) => {
-            guard.ask_to_stop();
-            // Its last words are worth keeping.
-            let _ = tokio::time::timeout(Duration::from_secs(15), copy(&mut stderr, log)).await;
-            let _ = guard.stop().await;
-            return None;
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(1), copy(&mut stderr, log)).await;
-    Some(match end {
-        Ok(status) => match status.code() {
-            Some(137) => "was killed".to_owned(),
-            Some(code) => format!("ended with code {code}: {}", log.last),
-            None => status.to_string(),
-        },
-        Err(error) => error.to_string(),
-    })
-}
-
-/// Lines into the log until the process closes its end.
-async fn copy<R: AsyncRead + Unpin>(from: &mut Option<BufReader<R>>, log: &mut Log) {
-    let Some(reader) = from else { return std::future::pending().await };
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
-        log.line(&line);
-        line.clear();
-    }
-}
-
-/// A file of a bounded size and the one before it.
-struct Log {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-    last: String,
-}
-
-impl Log {
-    fn open(path: PathBuf) -> io::Result<Log> {
-        let file = File::options().create(true).append(true).open(&path)?;
-        let bytes = file.metadata()?.len();
-        Ok(Log { path, file, bytes, last: String::new() })
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        if !line.starts_with(b"note:") && !line.trim_ascii().is_empty() {
-            self.last = String::from_utf8_lossy(line).trim().chars().take(500).collect();
-        }
-        self.bytes += line.len() as u64;
-        if self.bytes > MAX_LOG_BYTES {
-            let _ = fs::rename(&self.path, self.path.with_extension("old.log"));
-            if let Ok(file) = File::create(&self.path) {
-                self.file = file;
-                self.bytes = line.len() as u64;
-            }
-        }
-        // A log that cannot be written is no reason to stop what it is about.
-        let _ = self.file.write_all(line);
+/// Until the process closes its end; for ever where there is nothing to read.
+async fn copy(lines: &mut Option<Lines<ChildStderr>>, log: &mut Log) {
+    match lines {
+        Some(lines) => lines.copy(log).await,
+        None => std::future::pending().await,
     }
 }

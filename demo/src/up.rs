@@ -4,25 +4,24 @@ use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use chassis::Descriptor;
 use mailbox::Mailbox;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::client::{Client, is_ready};
-use crate::database::{self, Database, DatabaseArgs};
-use crate::processes::{Process, Spec};
+use crate::control::{self, Control, Listener};
+use crate::database::{self, Database};
+use crate::plans::{self, SystemArgs};
 use crate::story::{self, Teller};
+use crate::supervisor::Supervisor;
 use crate::world::{Ports, Run, World};
 use crate::{Folder, services};
 
-/// An hour of the warehouse in a second.
-const CLOCK_SPEED: &str = "3600";
 /// For people who watch: what is handled is told, too. Where speed is measured it is not.
 const LOG: &str = "info,chassis=debug,sqlx=warn,actix_server=warn";
 const READY_IN: Duration = Duration::from_secs(60);
@@ -42,46 +41,6 @@ pub struct Args {
     /// Tell the story as JSON lines, each with its milliseconds since the 201
     #[arg(long)]
     json: bool,
-}
-
-/// How the system is brought up.
-#[derive(Debug, Clone, clap::Args)]
-pub struct SystemArgs {
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-
-    /// Listen on ports from this one on, instead of the usual ones
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1024..65500))]
-    pub port_base: Option<u16>,
-
-    /// Which log lines the services write, unless RUST_LOG says so
-    #[arg(skip)]
-    log: Option<&'static str>,
-
-    /// Run more instances of a service, as `delivery=3`
-    #[arg(long, value_name = "SERVICE=N")]
-    pub scale: Vec<Scale>,
-}
-
-/// So many instances of a service.
-#[derive(Debug, Clone)]
-pub struct Scale {
-    service: &'static str,
-    instances: u32,
-}
-
-impl FromStr for Scale {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Scale, String> {
-        let wrong = || "must look like delivery=3, with 1 to 32 instances".to_owned();
-        let (name, instances) = text.split_once('=').ok_or_else(wrong)?;
-        let service = services::descriptors().find(|service| service.name == name);
-        let service = service.ok_or_else(|| format!("there is no service {name:?}"))?.name;
-        let instances =
-            instances.parse().ok().filter(|n| (1..=32).contains(n)).ok_or_else(wrong)?;
-        Ok(Scale { service, instances })
-    }
 }
 
 pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
@@ -120,10 +79,10 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
 /// Everything, running.
 pub struct System {
     pub client: Client,
-    pub mailbox: Mailbox,
+    pub mailbox: Arc<Mailbox>,
     database: Database,
-    processes: Vec<Process>,
-    stop: watch::Sender<bool>,
+    supervisor: Supervisor,
+    control: control::Server,
     urls: Vec<(&'static str, String)>,
     /// Where the dashboard is, for whoever may only read, and its token.
     dashboard: (String, String),
@@ -145,22 +104,17 @@ impl System {
         teller.say("Postgres …");
         let database = Database::open(&world, args.database.url()?).await?;
         teller.say("Mailbox …");
-        let mailbox = Mailbox::start(mailbox_options(&world, Some(ports))).await?;
+        let mailbox = Arc::new(Mailbox::start(mailbox_options(&world, Some(ports))).await?);
 
         teller.say("Services …");
-        let (stop, stopped) = watch::channel(false);
         let (deaths, mut died) = mpsc::channel(16);
-        let mut processes = Vec::new();
         let token = database::secret(&world, "dashboard-token")?;
-        for spec in specs(args, ports, &database, &mailbox, &token)? {
-            let deaths = deaths.clone();
-            let process =
-                Process::start(spec, &world.logs(), stopped.clone(), move |name, end| {
-                    eprintln!("{name} {end}");
-                    let _ = deaths.try_send(format!("{name} {end}"));
-                })?;
-            processes.push(process);
-        }
+        let listener = Listener::bind(database::random_secret())?;
+        let plans = plans::of(args, ports, &database, &mailbox, &token, &listener)?;
+        let supervisor = Supervisor::start(plans, &world.logs(), move |name, end| {
+            eprintln!("{name} {end}");
+            let _ = deaths.try_send(format!("{name} {end}"));
+        })?;
         let urls: Vec<_> = services::descriptors()
             .map(|service| (service.name, format!("http://{}", ports.service(service.port))))
             .collect();
@@ -175,8 +129,26 @@ impl System {
         };
         world.announce(&run)?;
         let client = Client::new(&run.order_url)?;
+        let control = Control::new(
+            supervisor.clone(),
+            mailbox.clone(),
+            run.mailbox_url,
+            run.database_url,
+            database.pool.clone(),
+            client.clone(),
+        );
+        let control = control::Server::start(listener, control)?;
         let dashboard = (format!("http://{}", ports.service(dashboard::DESCRIPTOR.port)), token);
-        Ok(System { client, mailbox, database, processes, stop, urls, dashboard, _world: world })
+        Ok(System {
+            client,
+            mailbox,
+            database,
+            supervisor,
+            control,
+            urls,
+            dashboard,
+            _world: world,
+        })
     }
 
     /// A table of every address, and a line to paste.
@@ -186,11 +158,8 @@ impl System {
         if teller == Teller::Json {
             let urls: serde_json::Map<_, _> =
                 self.urls.iter().map(|(name, url)| ((*name).to_owned(), json!(url))).collect();
-            let pids: serde_json::Map<_, _> = self
-                .processes
-                .iter()
-                .map(|process| (process.name.clone(), json!(process.pid())))
-                .collect();
+            let pids = self.supervisor.pids().into_iter();
+            let pids: serde_json::Map<_, _> = pids.map(|(name, pid)| (name, json!(pid))).collect();
             println!(
                 "{}",
                 json!({"event": "ready", "urls": urls, "dashboard": self.log_in(), "mailbox": mailbox, "pids": pids})
@@ -215,11 +184,12 @@ impl System {
 
     /// Stops everything, the services first; what they have in hand they finish.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.stop.send_replace(true);
-        for process in self.processes {
-            process.ended().await;
+        self.control.stop().await;
+        self.supervisor.stop().await;
+        // Where somebody still looks at it, it stops with that.
+        if let Some(mailbox) = Arc::into_inner(self.mailbox) {
+            mailbox.stop().await;
         }
-        self.mailbox.stop().await;
         self.database.close().await
     }
 }
@@ -247,50 +217,6 @@ fn check_free(what: &str, addr: SocketAddr) -> anyhow::Result<()> {
             "{what} cannot listen on {addr}: is the port taken? Set --port-base to move all ports"
         )
     })
-}
-
-fn specs(
-    args: &SystemArgs,
-    ports: Ports,
-    database: &Database,
-    mailbox: &Mailbox,
-    dashboard_token: &str,
-) -> anyhow::Result<Vec<Spec>> {
-    let url_of = |service: Descriptor| format!("http://{}", ports.service(service.port));
-    let mailbox_url = format!("http://{}", ports.mailbox_http());
-    let mut specs = Vec::new();
-    for service in services::descriptors() {
-        let scale = args.scale.iter().rev().find(|scale| scale.service == service.name);
-        let mut env = vec![
-            ("DATABASE_URL", database.url_of(service.role)?),
-            ("HTTP_ADDR", ports.service(service.port).to_string()),
-            ("CLOCK_SPEED", CLOCK_SPEED.to_owned()),
-            ("SMTP_URL", mailbox.smtp_url()),
-            ("MAIL_RATE", "1000".to_owned()),
-            ("PUBLIC_URL", url_of(email::DESCRIPTOR)),
-            ("ORDERS_PER_SECOND", "1000000".to_owned()),
-            ("DASHBOARD_URL", url_of(dashboard::DESCRIPTOR)),
-            ("ORDER_URL", url_of(order::DESCRIPTOR)),
-            ("INVOICE_URL", url_of(invoice::DESCRIPTOR)),
-            ("MAILBOX_URL", mailbox_url.clone()),
-        ];
-        if let Some(log) = args.log.filter(|_| std::env::var_os("RUST_LOG").is_none()) {
-            env.push(("RUST_LOG", log.to_owned()));
-        }
-        if service.name == dashboard::DESCRIPTOR.name {
-            env.push(("DASHBOARD_TOKEN", dashboard_token.to_owned()));
-        }
-        let first = Spec { name: service.name.to_owned(), service: service.name, env };
-        for n in 2..=scale.map_or(1, |scale| scale.instances) {
-            let mut next = first.clone();
-            next.name = format!("{}-{n}", service.name);
-            next.env.retain(|(name, _)| *name != "HTTP_ADDR");
-            next.env.push(("HTTP_ADDR", "127.0.0.1:0".to_owned()));
-            specs.push(next);
-        }
-        specs.push(first);
-    }
-    Ok(specs)
 }
 
 pub async fn ready(urls: &[(&'static str, String)]) -> anyhow::Result<()> {

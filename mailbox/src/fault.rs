@@ -63,6 +63,10 @@ impl Faults {
         *self.rules() = rules;
     }
 
+    pub(crate) fn any(&self) -> bool {
+        !self.rules().is_empty()
+    }
+
     pub(crate) fn add(&self, rule: Rule) {
         self.rules().push(rule);
     }

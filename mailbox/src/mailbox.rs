@@ -152,6 +152,11 @@ impl Mailbox {
         self.faults.add(fault.into());
     }
 
+    /// Whether it misbehaves in any way.
+    pub fn has_faults(&self) -> bool {
+        self.faults.any()
+    }
+
     /// Behaves again.
     pub fn clear_faults(&self) {
         self.faults.set(Vec::new());

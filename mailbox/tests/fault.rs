@@ -43,7 +43,9 @@ async fn temporary_and_lasting_refusals_are_told_apart() {
     assert!(send("b@b.example").await.unwrap_err().is_permanent());
     assert!(send("c@b.example").await.unwrap_err().is_transient());
     send("d@b.example").await.unwrap();
+    assert!(mailbox.has_faults());
     mailbox.clear_faults();
+    assert!(!mailbox.has_faults());
     send("b@b.example").await.unwrap();
 
     assert!(send("x@bounce.invalid").await.unwrap_err().is_permanent());

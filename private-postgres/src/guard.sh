@@ -14,6 +14,8 @@ child=$!
 (
     while read -r signal; do kill -s "$signal" "$child"; done
     kill -s "$polite" "$child"
+    # One that stands still (SIGSTOP) hears nothing before it goes on.
+    kill -s CONT "$child"
     while [ "$grace" -gt 0 ]; do
         sleep 0.1
         grace=$((grace - 1))

@@ -77,6 +77,18 @@ async fn stop_asks_with_the_chosen_signal() {
 }
 
 #[tokio::test]
+async fn a_child_that_stands_still_is_asked_too() {
+    let mut guard = GuardedCommand::new("sh")
+        .args(["-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_words(&mut guard);
+    guard.signal(Signal::Stop).unwrap();
+    assert_eq!(guard.stop().await.unwrap().code(), Some(3));
+}
+
+#[tokio::test]
 async fn a_deaf_child_is_killed_after_its_grace() {
     let mut guard = GuardedCommand::new("sh")
         .args(["-c", DEAF])

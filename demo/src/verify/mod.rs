@@ -2,16 +2,19 @@
 //! its mails, in order, and nothing is left over.
 //!
 //! [`checks`] are the questions, each a query whose rows are what is wrong; [`quiet`] says
-//! what is still on its way.
+//! what is still on its way; [`report`](mod@report) is how it is told.
 
 mod checks;
 mod quiet;
+mod report;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use dashboard::control::{Report, Told};
+use futures::TryStreamExt;
 use mailbox::Mailbox;
 use sqlx::{PgPool, Postgres, Transaction};
 
@@ -20,8 +23,7 @@ use crate::database::{Database, DatabaseArgs};
 use crate::up::mailbox_options;
 use crate::world::{Elsewhere, World};
 
-/// What is told of one question; the rest is counted.
-const TOLD_OF_EACH: usize = 20;
+use report::{finding, told};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -95,58 +97,37 @@ impl Mails {
 
 /// Counts, prints, and says by its code whether all is there.
 pub async fn report(pool: &PgPool, patience: Duration, mails: &Mails) -> anyhow::Result<ExitCode> {
+    let report = count(pool, patience, mails).await?;
+    report::print(&report);
+    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Recounts everything.
+pub async fn count(pool: &PgPool, patience: Duration, mails: &Mails) -> anyhow::Result<Report> {
     let mut findings = quiet::wait(pool, patience).await?;
     // One snapshot for all questions, and the log unpacked once.
     let mut tx = pool.begin().await?;
     sqlx::query("set transaction isolation level repeatable read").execute(&mut *tx).await?;
     checks::prepare(&mut tx).await?;
-    for (question, sql) in checks::QUESTIONS {
-        let wrong: Vec<String> =
-            sqlx::query_scalar(sql).fetch_all(&mut *tx).await.context(question)?;
-        if !wrong.is_empty() {
-            findings.push((question, wrong));
-        }
+    for (promise, sql) in checks::QUESTIONS {
+        let wrong = sqlx::query_scalar(sql).fetch(&mut *tx);
+        findings.extend(finding(promise, told(wrong).await.context(promise)?));
     }
     let missing = missing_mails(&mut tx, &mails.message_ids().await?).await?;
-    if !missing.is_empty() {
-        findings.push(("a mail that was sent is in the mailbox", missing));
-    }
-    let letters: Vec<String> = sqlx::query_scalar(checks::DEAD_LETTERS).fetch_all(&mut *tx).await?;
-    let counts: Vec<String> = sqlx::query_scalar(checks::COUNTS).fetch_all(&mut *tx).await?;
-    drop(tx);
-
-    println!("{}", counts.join(", "));
-    for letter in letters.iter().take(TOLD_OF_EACH) {
-        println!("note: {letter}");
-    }
-    if letters.len() > TOLD_OF_EACH {
-        println!("note: and {} dead letters more", letters.len() - TOLD_OF_EACH);
-    }
-    if findings.is_empty() {
-        println!("verified: nothing is missing, nothing is double, nothing is left over");
-        return Ok(ExitCode::SUCCESS);
-    }
-    for (question, wrong) in &findings {
-        println!("NOT TRUE: {question}");
-        for finding in wrong.iter().take(TOLD_OF_EACH) {
-            println!("  {finding}");
-        }
-        if wrong.len() > TOLD_OF_EACH {
-            println!("  and {} more", wrong.len() - TOLD_OF_EACH);
-        }
-    }
-    Ok(ExitCode::FAILURE)
+    findings.extend(finding("a mail that was sent is in the mailbox", missing));
+    let dead_letters = told(sqlx::query_scalar(checks::DEAD_LETTERS).fetch(&mut *tx)).await?;
+    let counts = sqlx::query_scalar(checks::COUNTS).fetch_all(&mut *tx).await?;
+    Ok(Report { counts, findings, dead_letters })
 }
 
 async fn missing_mails(
     tx: &mut Transaction<'_, Postgres>,
     mailbox: &BTreeSet<String>,
-) -> anyhow::Result<Vec<String>> {
-    let sent: Vec<(String, String)> =
-        sqlx::query_as(checks::SENT_MAILS).fetch_all(&mut **tx).await?;
-    let missing = sent
-        .into_iter()
-        .filter(|(message_id, _)| !mailbox.contains(message_id.trim_matches(['<', '>'])))
-        .map(|(message_id, what)| format!("{what}: {message_id} is not there"));
-    Ok(missing.collect())
+) -> sqlx::Result<Told> {
+    let sent = sqlx::query_as(checks::SENT_MAILS).fetch(&mut **tx);
+    let missing = sent.try_filter_map(async |(message_id, what): (String, String)| {
+        let there = mailbox.contains(message_id.trim_matches(['<', '>']));
+        Ok((!there).then(|| format!("{what}: {message_id} is not there")))
+    });
+    told(missing).await
 }

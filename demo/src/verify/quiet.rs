@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use dashboard::control::{Finding, Told};
 use sqlx::PgPool;
+
+use super::report::finding;
 
 /// What is on its way: one row a kind, with how many.
 const ON_THEIR_WAY: &str = "
@@ -40,10 +43,7 @@ pub async fn offsets_are_given(pool: &PgPool) -> sqlx::Result<()> {
 }
 
 /// Waits so long; what is on its way then is a finding.
-pub async fn wait(
-    pool: &PgPool,
-    patience: Duration,
-) -> sqlx::Result<Vec<(&'static str, Vec<String>)>> {
+pub async fn wait(pool: &PgPool, patience: Duration) -> sqlx::Result<Vec<Finding>> {
     let deadline = Instant::now() + patience;
     loop {
         let rows: Vec<(String, i64)> = sqlx::query_as(ON_THEIR_WAY).fetch_all(pool).await?;
@@ -56,7 +56,8 @@ pub async fn wait(
             return Ok(Vec::new());
         }
         if Instant::now() > deadline {
-            return Ok(vec![("nothing is on its way any more", under_way)]);
+            let wrong = Told { first: under_way, more: 0 };
+            return Ok(finding("nothing is on its way any more", wrong).into_iter().collect());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

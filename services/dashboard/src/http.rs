@@ -12,10 +12,11 @@ use tokio::sync::watch;
 use utoipa::OpenApi;
 
 use crate::access::Access;
+use crate::control::Control;
 use crate::live::{self, Live, MAX_PAGES};
 use crate::orders::Orders;
 use crate::pages::{
-    analytics, assets, dead_letters, groups, home, logs, passport, records, topics,
+    analytics, assets, break_it, dead_letters, groups, home, logs, passport, records, topics,
 };
 use crate::places::Places;
 use crate::retention::Keep;
@@ -31,6 +32,8 @@ pub struct State {
     pub broker: Broker,
     pub access: Access,
     pub orders: Orders,
+    /// Only in the demo.
+    pub control: Option<Control>,
     pub live: Live,
     pub places: Places,
     pub links: Links,
@@ -42,7 +45,7 @@ pub fn routes(routes: &mut ServiceConfig, state: State) {
     let forms = FormConfig::default().limit(MAX_FORM_BYTES).error_handler(|error, _| {
         Problem::bad_request(format!("the form is not valid: {error}")).into()
     });
-    let pages = web::scope("")
+    let mut pages = web::scope("")
         .wrap(from_fn(shell))
         .app_data(forms)
         .service(web::resource("/").get(home::show))
@@ -65,6 +68,10 @@ pub fn routes(routes: &mut ServiceConfig, state: State) {
         .service(web::resource("/logs").get(logs::show))
         .service(web::resource("/analytics").get(analytics::show))
         .default_service(web::to(nothing));
+    if state.control.is_some() {
+        let page = web::resource("/break").get(break_it::show).post(break_it::change);
+        pages = pages.service(page);
+    }
     routes.app_data(Data::new(state)).service(pages);
 }
 

@@ -8,9 +8,10 @@
 //! - [`places`] where all groups are
 //! - [`access`] who may change something; [`shell`] what every answer is wrapped in
 //! - [`http`] the routes, [`pages`] behind them; [`view`] how things are written there
-//! - [`orders`] the order service, by its address
+//! - [`orders`] the order service, by its address; [`control`] the demo's supervisor, by its own
 
 mod access;
+pub mod control;
 mod http;
 mod live;
 mod on_cancellation_requested;
@@ -95,6 +96,13 @@ pub struct Settings {
     /// How many records of orders they tell of at most: beyond that the oldest go.
     #[arg(long, env = "DASHBOARD_KEEP_ROWS", default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
     pub dashboard_keep_rows: u64,
+    /// The supervisor of `waybill up`, which alone sets this: it has a page to break things.
+    #[arg(long, env = "DEMO_CONTROL_URL", hide = true)]
+    pub demo_control_url: Option<Url>,
+
+    /// What the supervisor wants to be shown.
+    #[arg(long, env = "DEMO_CONTROL_TOKEN", hide = true, hide_env_values = true)]
+    pub demo_control_token: Option<String>,
 }
 
 impl Settings {
@@ -121,6 +129,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 pub async fn start(settings: Settings) -> anyhow::Result<Service> {
     let access = access::Access::new(settings.token()?.as_deref(), &settings.dashboard_url)?;
     let orders = orders::Orders::new(&settings.order_url).context("ORDER_URL")?;
+    let control = control::Control::new(
+        settings.demo_control_url.as_ref(),
+        settings.demo_control_token.as_deref(),
+    )?;
     let mut service = Service::connect(DESCRIPTOR, &settings.common).await?;
 
     let subscriptions = Subscriptions::new()
@@ -144,6 +156,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
     service.spawn("live records", live.clone().records(service.broker.clone(), service.stopping()));
     let places = places::Places::of(service.broker.clone());
     service.spawn("live groups", live.clone().groups(places.clone(), service.stopping()));
+    if let Some(control) = &control {
+        let told = live.clone().system(control.clone(), service.stopping());
+        service.spawn("live system", told);
+    }
 
     let pool = || service.pool.clone();
     let keep =
@@ -162,6 +178,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         links: view::Links::new(&settings.invoice_url, &settings.mailbox_url),
         access,
         orders,
+        control,
         live,
         places,
         keep,

@@ -5,6 +5,7 @@
 //! missed.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tracing::warn;
 
+use crate::control::Control;
 use crate::places::Places;
 use crate::timeline::kind_of;
 
@@ -27,7 +29,7 @@ const RING: usize = 256;
 const RECORDS_IN_EVENT: usize = 40;
 const MAX_KEY_CHARS: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-const GROUPS_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TOPICS_EVERY: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -75,6 +77,8 @@ struct At<'a> {
     group: &'a str,
     topic: &'a str,
     partition: i32,
+    member: Option<i32>,
+    generation: i32,
     committed: i64,
     end: i64,
     lag: i64,
@@ -127,25 +131,54 @@ impl Live {
         }
     }
 
-    /// Tells where the groups are until the service stops; nobody looks, nobody asks.
-    pub async fn groups(self, places: Places, mut stopping: watch::Receiver<bool>) {
-        let mut told = Vec::new();
+    /// Tells where the groups are until the service stops.
+    pub async fn groups(self, places: Places, stopping: watch::Receiver<bool>) {
+        let ask = || {
+            let places = places.clone();
+            async move {
+                let places = places.now().await.map_err(|error| error.to_string())?;
+                Ok(serde_json::to_string(&places.iter().map(at).collect::<Vec<_>>())
+                    .unwrap_or_default())
+            }
+        };
+        self.watch("groups", ask, stopping).await;
+    }
+
+    /// Tells that the demo's supervisor has news until the service stops; pages fetch it.
+    pub async fn system(self, control: Control, stopping: watch::Receiver<bool>) {
+        let ask = || {
+            let control = control.clone();
+            async move {
+                let status = control.status().await.map_err(|problem| problem.to_string())?;
+                let mut version = DefaultHasher::new();
+                serde_json::to_vec(&status).unwrap_or_default().hash(&mut version);
+                Ok(format!("{{\"version\":\"{:016x}\"}}", version.finish()))
+            }
+        };
+        self.watch("system", ask, stopping).await;
+    }
+
+    /// Tells of changes; nobody looks, nobody asks.
+    async fn watch<A: Future<Output = Result<String, String>>>(
+        &self,
+        name: &str,
+        ask: impl Fn() -> A,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        let mut told = String::new();
         loop {
             if self.events.receiver_count() > 0 {
-                match places.now().await {
-                    Ok(places) => {
-                        let places: Vec<_> = places.iter().map(at).collect();
-                        let now = serde_json::to_vec(&places).unwrap_or_default();
-                        if now != told {
-                            self.tell("groups", &places);
-                            told = now;
-                        }
+                match ask().await {
+                    Ok(now) if now != told => {
+                        self.send(name, &now);
+                        told = now;
                     }
-                    Err(error) => warn!("pages hear of groups late: {error}"),
+                    Ok(_) => {}
+                    Err(error) => warn!("pages hear of {name} late: {error}"),
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(GROUPS_EVERY) => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
         }
@@ -153,9 +186,12 @@ impl Live {
 
     fn tell(&self, name: &str, data: &impl Serialize) {
         if self.events.receiver_count() > 0 {
-            let data = serde_json::to_string(data).unwrap_or_default();
-            let _ = self.events.send(format!("event: {name}\ndata: {data}\n\n").into());
+            self.send(name, &serde_json::to_string(data).unwrap_or_default());
         }
+    }
+
+    fn send(&self, name: &str, data: &str) {
+        let _ = self.events.send(format!("event: {name}\ndata: {data}\n\n").into());
     }
 }
 
@@ -204,6 +240,8 @@ fn at(place: &Place) -> At<'_> {
         group: &place.consumer_group,
         topic: &place.topic,
         partition: place.partition,
+        member: place.member,
+        generation: place.generation,
         committed: place.committed,
         end: place.end,
         lag: place.lag,

@@ -109,8 +109,8 @@ impl Orders {
     }
 }
 
-/// `None` where it breaks off or is too large.
-async fn body(mut answer: reqwest::Response) -> Option<Vec<u8>> {
+/// An answer's body; `None` where it breaks off or is too large.
+pub async fn body(mut answer: reqwest::Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await.ok()? {
         if body.len() + piece.len() > MAX_ANSWER_BYTES {

@@ -22,11 +22,14 @@ pub struct Layout {
     pub nav: &'static str,
     /// For its forms; `None` where its reader may only read.
     pub form_token: Option<String>,
+    /// Whether there is a page to break things.
+    pub breaks: bool,
 }
 
 impl Layout {
     pub fn new(nav: &'static str, state: &State, request: &HttpRequest) -> Layout {
-        Layout { nav, form_token: state.access.form_token(request) }
+        let form_token = state.access.form_token(request);
+        Layout { nav, form_token, breaks: state.control.is_some() }
     }
 
     pub fn style(&self) -> &'static str {

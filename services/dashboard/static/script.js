@@ -49,13 +49,17 @@ function replace(old, fresh) {
     held.add(old.id);
     return;
   }
-  const told = new Set([...old.querySelectorAll(".timeline h3")].map((step) => step.textContent));
+  const told = new Set(newsOf(old));
   old.replaceWith(document.adoptNode(fresh));
   if (details.length === open.length) details.forEach((one, i) => (one.open = open[i]));
-  const happened = [...fresh.querySelectorAll(".timeline h3")]
-    .map((step) => step.textContent)
-    .filter((step) => !told.has(step));
+  const happened = newsOf(fresh).filter((one) => !told.has(one));
   if (happened.length > 0 && news) news.textContent = happened.join(", ");
+}
+
+// What is read out when it is new.
+function newsOf(section) {
+  const all = [...section.querySelectorAll(".timeline h3, [data-news]")];
+  return all.map((one) => one.dataset.news ?? one.textContent);
 }
 
 function release() {
@@ -75,7 +79,7 @@ function onRecords(landed) {
     if (lane) land(lane, record);
   }
   for (const section of sections()) {
-    if (["groups", "lines"].includes(section.dataset.live)) continue;
+    if (["groups", "lines", "system"].includes(section.dataset.live)) continue;
     const { topic, key } = section.dataset;
     if (landed.more === 0 && ((topic && !topics.has(topic)) || (key && !keys.has(key)))) continue;
     mark(section);
@@ -101,12 +105,21 @@ function onLines(services) {
   }
 }
 
+function onSystem() {
+  for (const section of sections()) if (section.dataset.live === "system") mark(section);
+}
+
 if (sections().length > 0 || document.querySelector("[data-lane]")) {
   const live = new EventSource("/live");
-  live.addEventListener("hello", () => say("Live."));
+  live.addEventListener("hello", () => {
+    say("Live.");
+    // What happened since the page was drawn was told to others.
+    sections().forEach(mark);
+  });
   live.addEventListener("records", (event) => onRecords(JSON.parse(event.data)));
   live.addEventListener("groups", onGroups);
   live.addEventListener("lines", (event) => onLines(JSON.parse(event.data)));
+  live.addEventListener("system", onSystem);
   live.addEventListener("dropped", () => sections().forEach(mark));
   live.onerror = () => say("Not live now; connecting again.");
   document.addEventListener("focusout", release);

@@ -23,10 +23,10 @@ struct ListPage {
 }
 
 /// A dead-letter topic: of a topic, and of a group that read it.
-struct OfGroup {
-    topic: String,
-    group: String,
-    records: i64,
+pub struct OfGroup {
+    pub topic: String,
+    pub group: String,
+    pub records: i64,
 }
 
 #[derive(Template)]
@@ -65,6 +65,12 @@ struct Letter {
 }
 
 pub async fn list(state: Data<State>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let topics = topics(&state).await?;
+    view::page(&ListPage { layout: Layout::new("dead-letters", &state, &request), topics })
+}
+
+/// Every dead-letter topic, by group.
+pub async fn topics(state: &State) -> Result<Vec<OfGroup>, Problem> {
     let kept = state.broker.topics_info().await.map_err(refused)?;
     let places = state.places.now().await.map_err(refused)?;
     let mut topics = Vec::new();
@@ -80,7 +86,7 @@ pub async fn list(state: Data<State>, request: HttpRequest) -> Result<HttpRespon
             });
         }
     }
-    view::page(&ListPage { layout: Layout::new("dead-letters", &state, &request), topics })
+    Ok(topics)
 }
 
 #[derive(Debug, Default, Deserialize)]

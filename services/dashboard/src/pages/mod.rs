@@ -3,6 +3,7 @@
 pub mod analytics;
 pub mod assets;
 mod backward;
+pub mod break_it;
 pub mod dead_letters;
 mod filter;
 pub mod groups;

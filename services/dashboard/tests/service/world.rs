@@ -14,6 +14,7 @@ use test_support::{Database, database, eventually};
 use uuid::Uuid;
 
 pub const TOKEN: &str = "a token of the tests";
+pub const SUPERVISORS_TOKEN: &str = "another token of the tests";
 
 pub struct World {
     pub database: Database,
@@ -47,6 +48,15 @@ impl World {
     }
 
     pub async fn with(order: SocketAddr, token: Option<&str>) -> World {
+        World::start(order, token, None).await
+    }
+
+    /// Beside a supervisor, as in the demo.
+    pub async fn in_the_demo(supervisor: SocketAddr) -> World {
+        World::start(([127, 0, 0, 1], 1).into(), Some(TOKEN), Some(supervisor)).await
+    }
+
+    async fn start(order: SocketAddr, token: Option<&str>, demo: Option<SocketAddr>) -> World {
         let database = database(&[dashboard::DESCRIPTOR]).await;
         let settings = dashboard::Settings {
             common: chassis::Settings {
@@ -63,6 +73,8 @@ impl World {
             mailbox_url: "http://mailbox.example".parse().unwrap(),
             dashboard_keep_days: 7,
             dashboard_keep_rows: 1_000_000,
+            demo_control_url: demo.map(|demo| format!("http://{demo}").parse().unwrap()),
+            demo_control_token: demo.map(|_| SUPERVISORS_TOKEN.to_owned()),
         };
         let service = dashboard::start(settings.clone()).await.unwrap();
         let broker = Broker::connect(&database.url).await.unwrap();
