@@ -32,6 +32,8 @@ impl World {
             mailbox_url: nowhere(),
             dashboard_keep_days: 7,
             dashboard_keep_rows: 100_000_000,
+            demo_control_url: None,
+            demo_control_token: None,
         };
         let service = dashboard::start(settings).await.unwrap();
         let broker = Broker::connect(&database.url).await.unwrap();
