@@ -427,3 +427,49 @@ async fn nothing_that_is_asked_of_the_log_is_compiled_first() {
     drop(tx);
     broker.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_groups_pace_is_that_of_its_last_minute() {
+    let log = log().await;
+    let broker = log.broker().await;
+    broker.create_topic("t", 1).await.unwrap();
+    broker.publish(numbered("t", 0..2000)).await.unwrap();
+    broker.sequenced().await.unwrap();
+    let subscription: i32 =
+        sqlx::query_scalar("select subscription from log.subscribe('g', 't', 'earliest')")
+            .fetch_one(&log.pool)
+            .await
+            .unwrap();
+    let since = "select log.progress_since($1, 0, now() - $2 * interval '1 second')";
+    let since = async |seconds: f64| -> Option<i64> {
+        let since = sqlx::query_scalar(since).bind(subscription).bind(seconds);
+        since.fetch_one(&log.pool).await.unwrap()
+    };
+    // Two records a second for a thousand seconds, up to ten seconds ago; the first are trimmed.
+    sqlx::query(
+        "insert into log.progress (subscription, partition, seq, generation, committed, at)
+         select $1, 0, i, 1, 2 * i, now() - (1010 - i) * interval '1 second' from generate_series(300, 1000) i",
+    )
+    .bind(subscription)
+    .execute(&log.pool)
+    .await
+    .unwrap();
+    for (seconds, first) in [
+        (5.5, None),
+        (10.5, Some(1000)),
+        (60.5, Some(950)),
+        (500.5, Some(510)),
+        (9999.5, Some(300)),
+    ] {
+        assert_eq!(since(seconds).await, first, "since {seconds} s ago");
+    }
+    let place = broker.places(Some("g")).await.unwrap().remove(0);
+    let consumed: f64 = sqlx::query_scalar("select consumed from log.pace('g')")
+        .fetch_one(&log.pool)
+        .await
+        .unwrap();
+    assert_eq!(place.committed, 2000);
+    // A hundred records in the minute since, of which ten seconds were idle.
+    assert!((1.0..=2.0).contains(&consumed), "{consumed} records a second");
+    broker.shutdown().await;
+}
