@@ -95,7 +95,7 @@ function land(lane, record) {
 }
 
 function onGroups() {
-  for (const section of sections()) if (["groups", "both"].includes(section.dataset.live)) mark(section);
+  for (const section of sections()) if (["groups", "both", "system"].includes(section.dataset.live)) mark(section);
 }
 
 function onLines(services) {
