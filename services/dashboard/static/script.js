@@ -45,15 +45,24 @@ function replace(old, fresh) {
   const open = [...old.querySelectorAll("details")].map((details) => details.open);
   const details = [...fresh.querySelectorAll("details")];
   const reads = open.includes(true) && open.length !== details.length;
-  if (reads || (active && active !== document.body && old.contains(active))) {
+  // A table that scrolls has the focus for that alone, and gets it back.
+  const wide = [...old.querySelectorAll(".wide")].indexOf(active);
+  if (reads || (wide < 0 && active && active !== document.body && old.contains(active))) {
     held.add(old.id);
     return;
   }
   const told = new Set(newsOf(old));
+  const scrolled = active?.scrollLeft;
   old.replaceWith(document.adoptNode(fresh));
   if (details.length === open.length) details.forEach((one, i) => (one.open = open[i]));
+  if (wide >= 0) regain(fresh.querySelectorAll(".wide")[wide], scrolled);
   const happened = newsOf(fresh).filter((one) => !told.has(one));
   if (happened.length > 0 && news) news.textContent = happened.join(", ");
+}
+
+function regain(wide, scrollLeft) {
+  wide?.focus({ preventScroll: true });
+  if (wide) wide.scrollLeft = scrollLeft;
 }
 
 // What is read out when it is new.
