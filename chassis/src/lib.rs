@@ -8,7 +8,7 @@
 //! - [`EventTransaction`] publishes events with a transaction, [`Trace`] says what caused them and
 //!   [`Step`] what took how long;
 //! - [`Problem`] is an HTTP error, [`http`] the shell around a service's routes, [`schema`] how API
-//!   descriptions write what is checked.
+//!   descriptions write what is checked, [`same_secret`] how tokens are compared.
 #![deny(missing_docs)]
 
 mod entry;
@@ -20,6 +20,7 @@ mod migrate;
 mod otlp;
 mod problem;
 pub mod schema;
+mod secret;
 mod service;
 mod settings;
 mod step;
@@ -31,6 +32,7 @@ pub use entry::{command, main};
 pub use events::EventTransaction;
 pub use migrate::{Descriptor, create_topics, migrate};
 pub use problem::{JsonProblem, Problem};
+pub use secret::same_secret;
 pub use service::Service;
 pub use settings::{Settings, read_password, with_password_of};
 pub use step::Step;

@@ -118,18 +118,15 @@ impl HttpClient for Client {
             Ok(response) => Some(format!("it answers {}", response.status())),
             Err(error) => Some(with_causes(&**error)),
         };
+        let fails = trouble.is_some();
         // Once an outage, not once a batch.
-        match (trouble, self.fails.load(Ordering::Relaxed)) {
+        match (trouble, self.fails.swap(fails, Ordering::Relaxed)) {
             (Some(trouble), false) => {
                 warn!("spans are not sent to {uri} and will be dropped: {trouble}")
             }
             (None, true) => info!("spans are sent to {uri} again"),
             _ => {}
         }
-        self.fails.store(
-            !matches!(&sent, Ok(response) if response.status().is_success()),
-            Ordering::Relaxed,
-        );
         sent
     }
 }

@@ -10,7 +10,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, Json, JsonConfig};
 use actix_web::{App, HttpResponse, HttpServer, body::MessageBody};
 use anyhow::Context;
-use chassis::Problem;
+use chassis::{Problem, same_secret};
 use dashboard::control::{CHANGES_PATH, Change, STATUS_PATH, Status};
 use tokio::task::JoinHandle;
 
@@ -82,17 +82,11 @@ async fn admit(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
-    if !same(shown, token.as_bytes()) {
+    if !same_secret(shown, token.as_bytes()) {
         let detail = "only the dashboard that `waybill up` started may ask here";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, detail).into());
     }
     next.call(request).await
-}
-
-/// Takes as long whatever the difference is.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 async fn status(control: Data<Control>) -> Json<Status> {

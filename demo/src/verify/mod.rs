@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let database = Database::open(&world, args.database.url()?).await?;
     // Processes say something while they stop: who stopped last gave it no offset.
     let broker = broker::Broker::connect(&database.url).await?;
-    quiet::offsets_are_given(&database.pool).await?;
+    broker.sequenced().await?;
     broker.shutdown().await;
     let mails = Mails::In(Mailbox::start(mailbox_options(&world, None)).await?);
     let code = report(&database.pool, Duration::ZERO, &mails).await;

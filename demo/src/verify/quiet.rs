@@ -24,26 +24,6 @@ const ON_THEIR_WAY: &str = "
     union all
     select 'mails that are queued', count(*) from email.mail where status = 'queued'";
 
-/// How long a sequencer takes at most to find what is left.
-const SEQUENCED_IN: Duration = Duration::from_secs(5);
-
-/// Waits until a sequencer that runs has given offsets to all that was committed; what has none
-/// then is a finding.
-pub async fn offsets_are_given(pool: &PgPool) -> sqlx::Result<()> {
-    let deadline = Instant::now() + SEQUENCED_IN;
-    loop {
-        let without: i64 = sqlx::query_scalar(
-            "select (select count(*) from log.record_batch) - coalesce(sum(cardinality(ids)), 0)::bigint from log.block",
-        )
-        .fetch_one(pool)
-        .await?;
-        if without <= 0 || Instant::now() > deadline {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Waits so long; what is on its way then is a finding.
 pub async fn wait(pool: &PgPool, patience: Duration) -> sqlx::Result<Vec<Finding>> {
     let deadline = Instant::now() + patience;

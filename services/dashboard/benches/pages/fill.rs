@@ -5,10 +5,12 @@ use broker::Broker;
 use chassis::{EventTransaction, Trace};
 use chrono::{DateTime, TimeDelta, Utc};
 use contracts::{
-    Customer, InvoiceIssued, LogLine, MailKind, MailSent, OrderPlaced, Pdf, ShipmentDelivered,
+    InvoiceIssued, LogLine, MailKind, MailSent, OrderPlaced, Pdf, ShipmentDelivered,
     ShipmentDispatched, ShipmentScheduled, Total,
 };
 use uuid::Uuid;
+
+use crate::orders::{customer, placed};
 
 /// What an order leads to: nine records that tell of it, and a log line.
 pub const RECORDS: usize = 10;
@@ -148,23 +150,4 @@ impl Order {
             fields: [("keys".to_owned(), self.id.to_string())].into(),
         }
     }
-}
-
-fn placed(order_id: Uuid, placed_at: DateTime<Utc>) -> OrderPlaced {
-    serde_json::from_value(serde_json::json!({
-        "order_id": order_id,
-        "placed_at": placed_at,
-        "customer": customer(),
-        "ship_to": {"street": "1 High St", "postal_code": "SW1Y", "city": "London", "country": "GB"},
-        "currency": "EUR",
-        "lines": [{"sku": "TEA", "name": "Tea", "quantity": 2, "unit_price": 50, "tax_rate": 700, "net": 100}],
-        "taxes": [{"rate": 700, "net": 100, "tax": 7}],
-        "total": {"net": 100, "tax": 7, "gross": 107},
-        "promotions": false,
-    }))
-    .unwrap()
-}
-
-fn customer() -> Customer {
-    Customer { name: "Ada Lovelace".parse().unwrap(), email: "ada@example.org".parse().unwrap() }
 }

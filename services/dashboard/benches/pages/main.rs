@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod fill;
+#[path = "../../tests/service/orders.rs"]
+mod orders;
 mod world;
 
 use chrono::TimeDelta;

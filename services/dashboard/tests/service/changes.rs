@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::world::{TOKEN, World, placed};
+use crate::orders::placed;
+use crate::world::{TOKEN, World};
 
 #[actix_rt::test]
 async fn only_its_own_pages_in_the_right_hands_change_anything() {

@@ -7,7 +7,8 @@ use contracts::ShipmentScheduled;
 use test_support::eventually;
 use uuid::Uuid;
 
-use crate::world::{World, placed};
+use crate::orders::placed;
+use crate::world::World;
 
 fn scheduled(order_id: Uuid, after: TimeDelta) -> ShipmentScheduled {
     let at = Utc::now();

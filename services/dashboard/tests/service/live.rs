@@ -4,7 +4,8 @@ use chrono::Utc;
 use futures::StreamExt;
 use uuid::Uuid;
 
-use crate::world::{World, placed};
+use crate::orders::placed;
+use crate::world::World;
 
 #[actix_rt::test]
 async fn a_page_hears_of_a_record_and_of_the_groups() {

@@ -6,6 +6,7 @@ mod changes;
 mod delays;
 mod live;
 mod logs;
+mod orders;
 mod pages;
 mod passport;
 mod retention;

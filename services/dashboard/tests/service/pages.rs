@@ -4,7 +4,8 @@ use broker::NewRecord;
 use chrono::Utc;
 use uuid::Uuid;
 
-use crate::world::{World, placed, whole_story};
+use crate::orders::placed;
+use crate::world::{World, whole_story};
 
 #[actix_rt::test]
 async fn every_page_has_its_title_its_landmarks_and_its_headers() {

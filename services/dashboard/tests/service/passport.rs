@@ -5,7 +5,8 @@ use contracts::{LogLine, MailBounced, MailKind};
 use test_support::eventually;
 use uuid::Uuid;
 
-use crate::world::{World, placed};
+use crate::orders::placed;
+use crate::world::World;
 
 #[actix_rt::test]
 async fn a_record_shows_its_transaction_and_the_one_that_handled_it() {

@@ -6,7 +6,8 @@ use sqlx::{Connection, PgConnection};
 use test_support::eventually;
 use uuid::Uuid;
 
-use crate::world::{World, placed, whole_story};
+use crate::orders::placed;
+use crate::world::{World, whole_story};
 
 async fn caught_up(world: &World, topic: &str, records: i64) {
     eventually("the group to have read all of it", || async {

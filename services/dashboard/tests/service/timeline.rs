@@ -5,7 +5,8 @@ use chrono::{DurationRound, TimeDelta, Utc};
 use test_support::eventually;
 use uuid::Uuid;
 
-use crate::world::{World, placed, whole_story};
+use crate::orders::placed;
+use crate::world::{World, whole_story};
 
 #[actix_rt::test]
 async fn an_order_has_one_timeline_with_all_of_its_records() {

@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 
 use broker::{Broker, NewRecord};
 use chassis::{EventTransaction, Service, Trace};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use contracts::{
-    Event, InvoiceIssued, MailKind, MailSent, OrderPlaced, Pdf, ShipmentDelivered,
-    ShipmentScheduled, Total,
+    Event, InvoiceIssued, MailKind, MailSent, Pdf, ShipmentDelivered, ShipmentScheduled, Total,
 };
 use reqwest::header::HeaderMap;
 use test_support::{Database, database, eventually};
 use uuid::Uuid;
+
+use crate::orders::{customer, placed};
 
 pub const TOKEN: &str = "a token of the tests";
 pub const SUPERVISORS_TOKEN: &str = "another token of the tests";
@@ -158,29 +159,6 @@ impl World {
     pub async fn stop(self) {
         self.service.stop().await;
         self.broker.shutdown().await;
-    }
-}
-
-/// An order, as it was placed at that time.
-pub fn placed(order_id: Uuid, placed_at: DateTime<Utc>) -> OrderPlaced {
-    serde_json::from_value(serde_json::json!({
-        "order_id": order_id,
-        "placed_at": placed_at,
-        "customer": customer(),
-        "ship_to": {"street": "1 High St", "postal_code": "SW1Y", "city": "London", "country": "GB"},
-        "currency": "EUR",
-        "lines": [{"sku": "TEA", "name": "Tea", "quantity": 2, "unit_price": 50, "tax_rate": 700, "net": 100}],
-        "taxes": [{"rate": 700, "net": 100, "tax": 7}],
-        "total": {"net": 100, "tax": 7, "gross": 107},
-        "promotions": false,
-    }))
-    .unwrap()
-}
-
-pub fn customer() -> contracts::Customer {
-    contracts::Customer {
-        name: "Ada <b>Lovelace".parse().unwrap(),
-        email: "ada@example.org".parse().unwrap(),
     }
 }
 
