@@ -88,7 +88,7 @@ async fn a_large_call_is_stored_whole_or_not_at_all() {
     sqlx::raw_sql(refuse).execute(&log.pool).await.unwrap();
     let large = |partition| NewRecord::new("t", vec![0; 1_000_000]).partition(partition);
     let stored = async || -> i64 {
-        let count = "select coalesce(sum(n), 0)::bigint from log.record_batch";
+        let count = "select coalesce(sum(octet_length(lens) / 4), 0)::bigint from log.record_batch";
         sqlx::query_scalar(count).fetch_one(&log.pool).await.unwrap()
     };
 
@@ -225,7 +225,7 @@ async fn what_is_not_permitted_is_refused_and_named() {
     let mut tx = broker.begin().await.unwrap();
     for statement in [
         "insert into log.record_batch (topic, partition, lens, body, xid) values (1, 0, '\\x00000004', '\\x00000000', '3')",
-        "insert into log.record_batch (topic, partition, lens, body, n) values (1, 0, '\\x00000004', '\\x00000000', 9)",
+        "insert into log.record_batch (topic, partition, lens, body, id) values (1, 0, '\\x00000004', '\\x00000000', 9)",
         "select from log.record_batch",
         "select from log.block",
         "insert into log.tick values (99, pg_current_snapshot())",

@@ -116,11 +116,26 @@ async fn every_error_has_its_code() {
         ("select log.delete_group('none')", "LG405", "does not exist"),
         ("select log.add_partitions('t', 1)", "LG409", "cannot be taken away"),
         ("select log.create_topic('no spaces', 1)", "23514", "topic_name_legal"),
+        (&batch("1024, '\\x00000004', '\\x00000000'"), "23514", "record_batch_partition_range"),
+        (&batch("-1, '\\x00000004', '\\x00000000'"), "23514", "record_batch_partition_range"),
+        (&batch("0, '', ''"), "23514", "record_batch_count_range"),
+        (&batch("0, '\\x000004', ''"), "23514", "record_batch_count_range"),
+        (&batch("0, decode(repeat('00', 40004), 'hex'), ''"), "23514", "record_batch_count_range"),
+        (
+            &batch("0, '\\x00000004', decode(repeat('00', 4194305), 'hex')"),
+            "23514",
+            "record_batch_size_range",
+        ),
+        (&batch("null, '\\x00000004', ''"), "23502", "\"partition\""),
     ] {
         let (found, message) = error_of(&mut psql, statement).await;
         assert_eq!(found, code, "{statement}: {message}");
         assert!(message.contains(told), "{statement}: {message}");
     }
+}
+
+fn batch(columns: &str) -> String {
+    format!("insert into log.record_batch (topic, partition, lens, body) values (1, {columns})")
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ pub fn show_logs() {
 }
 
 impl Log {
-    async fn at(url: String) -> Log {
+    pub async fn at(url: String) -> Log {
         let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
         Log { url, pool }
     }
@@ -101,7 +101,7 @@ impl Log {
         sqlx::query_scalar(
             "select bool_and(base = coalesce(before, 0) and n = (select sum(c) from unnest(counts) c))
                     and (select bool_and(id > coalesce(earlier, 0) and count = n and placed) from (
-                            select u.id, u.count, r.n, (r.topic, r.partition) = (b.topic, b.partition) as placed,
+                            select u.id, u.count, octet_length(r.lens) / 4 as n, (r.topic, r.partition) = (b.topic, b.partition) as placed,
                                    lag(u.id) over (partition by b.topic, b.partition, b.tick order by b.base, u.ord) as earlier
                               from log.block b
                              cross join unnest(b.ids, b.counts) with ordinality u(id, count, ord)
