@@ -27,8 +27,8 @@ pub use group::{
 };
 pub use migrate::{migrate, migrate_schema, migrations};
 pub use operate::{
-    DeadLetter, Kept, PartitionInfo, Passed, Place, Position, Privilege, Redrive, Retention, Seek,
-    TopicInfo, Trail,
+    Commit, DeadLetter, Kept, PartitionInfo, Passed, Place, Position, Privilege, Redrive,
+    Retention, Seek, TopicInfo, Trail,
 };
 pub use options::Options;
 pub use publish::Transaction;

@@ -63,9 +63,29 @@ async fn a_records_trail_names_its_transaction_and_those_that_handled_it() {
     assert!(trails[4].passed[0].at.is_some(), "the newest");
     assert_eq!(trails[5], broker::Trail::default(), "there is no such record");
 
+    // All at once, and then what is new.
+    let commits = broker.commits(&["t", "u"], &[]).await.unwrap();
+    let by = trails[2].passed.first().unwrap();
+    let of = commits.iter().find(|commit| commit.start <= 20 && 20 < commit.upto).unwrap();
+    assert_eq!((&*of.consumer_group, &*of.topic, of.partition), ("g", "t", 0));
+    assert_eq!(
+        (Some(of.at), Some(of.transaction), Some(of.generation), Some(of.upto - of.start)),
+        (by.at, by.transaction, by.generation, by.records)
+    );
+    assert_eq!(commits.iter().map(|commit| commit.upto - commit.start).sum::<i64>(), 40);
+    let newest = commits.last().unwrap();
+    let after = [(newest.subscription, 0, newest.seq - 1)];
+    assert_eq!(broker.commits(&["t"], &after).await.unwrap(), std::slice::from_ref(newest));
+    let after = [(newest.subscription, 0, newest.seq)];
+    assert_eq!(broker.commits(&["t"], &after).await.unwrap(), []);
+    assert_eq!(broker.commits(&["u"], &[]).await.unwrap(), []);
+
     sqlx::query("delete from log.progress where committed < 30").execute(&log.pool).await.unwrap();
     let trimmed = &broker.trails(&[("t", 0, 20)]).await.unwrap()[0].passed[0];
     assert_eq!((&*trimmed.consumer_group, trimmed.at), ("g", None));
+    // From where the first that is kept went on is not known.
+    let first = &broker.commits(&["t"], &[]).await.unwrap()[0];
+    assert_eq!((first.start, first.upto), (30, 31));
     group.stop().await;
     broker.shutdown().await;
 }

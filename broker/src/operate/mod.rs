@@ -12,4 +12,4 @@ pub use groups::{Place, Position, Seek};
 pub(crate) use retention::keep;
 pub use retention::{Kept, Retention};
 pub use topics::{PartitionInfo, Privilege, TopicInfo};
-pub use trail::{Passed, Trail};
+pub use trail::{Commit, Passed, Trail};

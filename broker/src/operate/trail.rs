@@ -1,4 +1,4 @@
-//! What became of single records.
+//! What became of single records, and the commits by which it did.
 
 use chrono::{DateTime, Utc};
 
@@ -29,6 +29,31 @@ pub struct Passed {
     pub generation: Option<i32>,
     /// How many records it handled together.
     pub records: Option<i64>,
+}
+
+/// A commit of a group in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Commit {
+    /// The group's subscription to the topic; never another's, not even under the same names.
+    pub subscription: i32,
+    /// The partition.
+    pub partition: i32,
+    /// Its row of progress, to go on from.
+    pub seq: i64,
+    /// The group.
+    pub consumer_group: String,
+    /// The topic.
+    pub topic: String,
+    /// The first offset that it handled.
+    pub start: i64,
+    /// The offset behind the last.
+    pub upto: i64,
+    /// When its transaction began.
+    pub at: DateTime<Utc>,
+    /// The generation of the member that did it.
+    pub generation: i32,
+    /// Which transaction that was.
+    pub transaction: i64,
 }
 
 type Row = (
@@ -75,5 +100,26 @@ impl Broker {
             }
         }
         Ok(trails)
+    }
+
+    /// What groups committed in these topics after the given rows of progress, each by subscription,
+    /// partition and seq; of other partitions all that is kept. Of each partition in order, and of
+    /// very many commits the first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn commits(
+        &self,
+        topics: &[&str],
+        after: &[(i32, i32, i64)],
+    ) -> Result<Vec<Commit>, Error> {
+        sqlx::query_as("select * from log.commits($1, $2, $3, $4)")
+            .bind(topics.iter().map(|topic| (*topic).to_owned()).collect::<Vec<_>>())
+            .bind(after.iter().map(|(subscription, ..)| *subscription).collect::<Vec<_>>())
+            .bind(after.iter().map(|(_, partition, _)| *partition).collect::<Vec<_>>())
+            .bind(after.iter().map(|(.., seq)| *seq).collect::<Vec<_>>())
+            .fetch_all(&mut *self.conn().await?)
+            .await
+            .map_err(statement("progress"))
     }
 }
