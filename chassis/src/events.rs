@@ -1,6 +1,6 @@
 //! Events as records: CloudEvents 1.0 in binary mode, as its Kafka binding writes it.
 
-use broker::{NewRecord, Transaction};
+use broker::{Broker, NewRecord, Transaction};
 use chrono::{SecondsFormat, Utc};
 use contracts::Event;
 use uuid::Uuid;
@@ -29,7 +29,22 @@ impl EventTransaction for Transaction {
     }
 }
 
-pub(crate) fn record<E: Event>(event: &E, id: String, trace: &Trace) -> NewRecord {
+/// Publishes events that belong to no transaction and to no request's trace.
+///
+/// # Errors
+/// Where the log cannot take them, or one is larger than a record may be.
+pub async fn publish<E: Event>(
+    broker: &Broker,
+    events: impl IntoIterator<Item = E>,
+) -> Result<(), broker::Error> {
+    let trace = Trace::start();
+    let record = |event| record(&event, Uuid::now_v7().to_string(), &trace);
+    let records: Vec<_> = events.into_iter().map(record).collect();
+    broker.publish(records).await?;
+    Ok(())
+}
+
+fn record<E: Event>(event: &E, id: String, trace: &Trace) -> NewRecord {
     let key = event.key();
     // An event is made of strings, numbers and lists of them: nothing that JSON lacks.
     let value = serde_json::to_vec(event).unwrap_or_default();

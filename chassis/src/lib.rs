@@ -5,8 +5,8 @@
 //!   schema is, [`Settings`] what can be set;
 //! - [`Service`] is the running process: its database, its broker, what stops with it;
 //! - [`Subscriber`] takes one type of event, [`Subscriptions`] lists a service's;
-//! - [`EventTransaction`] publishes events with a transaction, [`Trace`] says what caused them and
-//!   [`Step`] what took how long;
+//! - [`EventTransaction`] publishes events with a transaction and [`publish`] without, [`Trace`] says
+//!   what caused them and [`Step`] what took how long;
 //! - [`Problem`] is an HTTP error, [`http`] the shell around a service's routes, [`schema`] how API
 //!   descriptions write what is checked, [`same_secret`] how tokens are compared.
 #![deny(missing_docs)]
@@ -29,7 +29,7 @@ mod telemetry;
 mod trace;
 
 pub use entry::{command, main};
-pub use events::EventTransaction;
+pub use events::{EventTransaction, publish};
 pub use migrate::{Descriptor, create_topics, migrate};
 pub use problem::{JsonProblem, Problem};
 pub use secret::same_secret;

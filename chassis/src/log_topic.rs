@@ -17,10 +17,8 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
-use uuid::Uuid;
 
-use crate::Trace;
-use crate::events::record;
+use crate::events;
 
 /// Lines that may wait.
 const BUFFER: usize = 2048;
@@ -143,14 +141,8 @@ async fn asked_to_stop(stopping: &mut watch::Receiver<bool>) {
 }
 
 async fn publish(broker: &Broker, batch: &mut Vec<LogLine>) {
-    let trace = Trace::from_header(None);
     let count = batch.len();
-    if count == 0 {
-        return;
-    }
-    let records: Vec<_> =
-        batch.drain(..).map(|line| record(&line, Uuid::now_v7().to_string(), &trace)).collect();
-    if broker.publish(records).await.is_err() {
+    if count > 0 && events::publish(broker, batch.drain(..)).await.is_err() {
         // Not a line of the log: it would come here again.
         dropped(count);
     }

@@ -16,7 +16,7 @@ mod shipment;
 
 pub use common::{Customer, Email, InvalidText, PostalAddress, Text, Total};
 pub use invoice::{CreditNoteIssued, InvoiceIssued, Pdf};
-pub use log::LogLine;
+pub use log::{LogLine, OrderAnswer, OrdersAnswered};
 pub use mail::{MailBounced, MailKind, MailSent};
 pub use order::{CancellationRequested, OrderCancelled, OrderLine, OrderPlaced, TaxLine};
 pub use promotion::PromotionAnnounced;

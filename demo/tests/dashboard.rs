@@ -51,8 +51,28 @@ async fn an_order_from_the_page_has_a_passport_with_all_that_happened() {
     assert!(log_in.starts_with(&format!("{dashboard}/login?token=")), "{log_in}");
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     let http = http.build().unwrap();
-    let passport = page_with(&http, &format!("{dashboard}/orders/{story}"), &STEPS).await;
-    assert_eq!(passport.matches("<h3>").count(), 9, "{passport}");
+    let answered = "<h3>201 Created</h3>";
+    let told: Vec<&str> = [answered].into_iter().chain(STEPS).collect();
+    let passport = page_with(&http, &format!("{dashboard}/orders/{story}"), &told).await;
+    // Nine records, and the answer to whoever placed it.
+    assert_eq!(passport.matches("<h3>").count(), 10, "{passport}");
+
+    // One that anybody placed, who did not trust the first answer.
+    let place_order = async || {
+        let request = http.post(format!("{}/orders", place.order_url()));
+        let order = serde_json::json!({
+            "customer": {"name": "Ada", "email": "ada@example.org"},
+            "ship_to": {"street": "1 High St", "postal_code": "SW1Y", "city": "London", "country": "GB"},
+            "lines": [{"sku": "TEA-SENCHA", "quantity": 1}],
+        });
+        let answer = request.header("idempotency-key", "mine-1").json(&order).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        header(&answer, LOCATION)
+    };
+    let placed = place_order().await;
+    assert_eq!(place_order().await, placed);
+    let told = [answered, "The order service answered after ", "<h3>201 Created, replayed</h3>"];
+    page_with(&http, &format!("{dashboard}{placed}"), &told).await;
 
     let answer = http.get(log_in).send().await.unwrap();
     let cookie = header(&answer, SET_COOKIE).split(';').next().unwrap().to_owned();
@@ -77,8 +97,7 @@ async fn an_order_from_the_page_has_a_passport_with_all_that_happened() {
     let answer = post().await.unwrap();
     assert_eq!(answer.status(), 303);
     let passport = format!("{dashboard}{}", header(&answer, LOCATION));
-    let told: Vec<&str> =
-        ["<h3>201 Created</h3>", "2 × TEA-SENCHA"].into_iter().chain(STEPS).collect();
+    let told: Vec<&str> = [answered, "2 × TEA-SENCHA"].into_iter().chain(STEPS).collect();
     let page = page_with(&http, &passport, &told).await;
     // Sent twice it is one order.
     assert_eq!(header(&post().await.unwrap(), LOCATION), header(&answer, LOCATION));

@@ -22,6 +22,7 @@ mod on_mail_bounced;
 mod on_mail_sent;
 mod on_order_cancelled;
 mod on_order_placed;
+mod on_orders_answered;
 mod on_promotion_announced;
 mod on_shipment_cancelled;
 mod on_shipment_delivered;
@@ -148,7 +149,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         .on(on_mail_sent::OnMailSent)
         .on(on_mail_bounced::OnMailBounced)
         .on(on_promotion_announced::OnPromotionAnnounced)
-        .on(on_log_line::OnLogLine);
+        .on(on_log_line::OnLogLine)
+        .on(on_orders_answered::OnOrdersAnswered);
     // Stopped by the broker's shutdown.
     subscriptions.start(&service.broker, GROUP).await?;
 

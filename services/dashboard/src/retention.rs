@@ -91,6 +91,7 @@ async fn pass(pool: &PgPool, keep: Keep) -> sqlx::Result<u64> {
     }
     for (table, column, before) in [
         ("answer", "answered_at", horizon),
+        ("request", "answered_at", horizon),
         ("attempt", "at", horizon),
         ("minute", "minute", horizon - LONGER),
         ("delay", "minute", horizon - LONGER),

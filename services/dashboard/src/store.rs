@@ -62,7 +62,7 @@ pub async fn attempts(pool: &PgPool, subject_id: Uuid) -> sqlx::Result<Vec<Attem
     .await
 }
 
-/// The answer to an order that was placed from the page.
+/// The answer to an order that was placed from the page, as this service saw it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Answer {
     pub status: i32,
@@ -93,6 +93,28 @@ pub async fn keep_answer(
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// A request for an order, as the order service says it answered it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Request {
+    pub answered_at: DateTime<Utc>,
+    pub status: i32,
+    pub micros: i64,
+    pub replayed: bool,
+    pub idempotency_key: String,
+}
+
+/// Those for one order, oldest first.
+pub async fn requests(pool: &PgPool, order_id: Uuid) -> sqlx::Result<Vec<Request>> {
+    sqlx::query_as(
+        "select answered_at, status, micros, replayed, idempotency_key from dashboard.request
+          where order_id = $1 order by answered_at limit $2",
+    )
+    .bind(order_id)
+    .bind(MAX_STEPS)
+    .fetch_all(pool)
+    .await
 }
 
 /// Orders of one minute.

@@ -1,12 +1,14 @@
 //! What the order service answers.
 
+use std::time::Instant;
+
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, LOCATION};
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use broker::Broker;
 use chassis::{EventTransaction, JsonProblem, Problem};
 use chrono::{SubsecRound, Utc};
-use contracts::CancellationRequested;
+use contracts::{CancellationRequested, OrderAnswer};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -14,6 +16,7 @@ use tokio::sync::watch;
 use utoipa::OpenApi;
 use uuid::Uuid;
 
+use crate::answers::Answers;
 use crate::catalogue::Catalogue;
 use crate::domain::{PlaceOrder, Product};
 use crate::follow::{self, Followers};
@@ -30,6 +33,7 @@ pub struct State {
     pub followers: Followers,
     pub stopping: watch::Receiver<bool>,
     pub writer: Writer,
+    pub answers: Answers,
     pub limits: Limits,
 }
 
@@ -99,6 +103,7 @@ async fn place(
     state: Data<State>,
     body: Json<PlaceOrder>,
 ) -> Result<HttpResponse, Problem> {
+    let asked = Instant::now();
     if let Some(client) = request.peer_addr() {
         state.limits.admit(client.ip())?;
     }
@@ -122,12 +127,23 @@ async fn place(
     };
     let answer = serde_json::to_string(&accepted).unwrap_or_default();
     let trace = chassis::http::trace_of(&request);
-    let placed = state.writer.place(NewOrder { order, key, fingerprint, answer, trace }).await?;
-    match placed {
-        Placed::Answer { order_id, answer } => Ok(HttpResponse::Created()
-            .insert_header((LOCATION, format!("/orders/{order_id}")))
-            .content_type("application/json")
-            .body(answer)),
+    let new = NewOrder { order, key: key.clone(), fingerprint, answer, trace };
+    match state.writer.place(new).await? {
+        Placed::Answer { order_id, answer, replayed } => {
+            let response = HttpResponse::Created()
+                .insert_header((LOCATION, format!("/orders/{order_id}")))
+                .content_type("application/json")
+                .body(answer);
+            state.answers.tell(OrderAnswer {
+                order_id,
+                status: response.status().as_u16(),
+                answered_at: Utc::now(),
+                took_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
+                idempotency_key: key,
+                replayed,
+            });
+            Ok(response)
+        }
         Placed::OtherBody => Err(Problem::new(
             actix_web::http::StatusCode::UNPROCESSABLE_ENTITY,
             "this Idempotency-Key was used with another body: make up a new key for a new order",

@@ -2,11 +2,12 @@
 //! services' events tell it.
 //!
 //! - [`domain`] what a valid order is and what it costs; [`catalogue`] the prices
-//! - [`writer`] the actor that commits many orders at once
+//! - [`writer`] the actor that commits many orders at once; [`answers`] how they were answered
 //! - [`timeline`], [`on_shipment_cancelled`] what it hears back
 //! - [`store`] its rows; [`http`] what it answers, [`follow`] an order live, [`limits`] to whom
 //!   it does not
 
+mod answers;
 mod catalogue;
 mod domain;
 mod follow;
@@ -83,11 +84,15 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
     let followers = follow::Followers::default();
     service.spawn("followers", followers.clone().run(service.broker.clone(), service.stopping()));
 
+    let (answers, untold) = answers::buffer();
+    service.spawn("answers", untold.publish(service.broker.clone(), service.stopping()));
+
     let state = http::State {
         pool: service.pool.clone(),
         broker: service.broker.clone(),
         catalogue,
         followers,
+        answers,
         stopping: service.stopping(),
         writer: writer::Writer::start(
             service.broker.clone(),

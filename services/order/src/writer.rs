@@ -31,8 +31,9 @@ pub struct NewOrder {
 /// What became of it.
 #[derive(Debug)]
 pub enum Placed {
-    /// This answer is durable, given now or when the key was first used.
-    Answer { order_id: Uuid, answer: String },
+    /// This answer is durable: the order was placed now, or, where it is replayed, when the key
+    /// was first used.
+    Answer { order_id: Uuid, answer: String, replayed: bool },
     /// The key was used with another body.
     OtherBody,
 }
@@ -177,13 +178,14 @@ async fn commit(broker: &Broker, news: &[NewOrder]) -> Result<Vec<Placed>, broke
 
     let placed = |new: &NewOrder| {
         if first.contains(&new.order.order_id) {
-            return Placed::Answer { order_id: new.order.order_id, answer: new.answer.clone() };
+            let (order_id, answer) = (new.order.order_id, new.answer.clone());
+            return Placed::Answer { order_id, answer, replayed: false };
         }
         match known.iter().find(|known| known.key == new.key) {
             Some(Stored { fingerprint, order_id, answer, .. })
                 if *fingerprint == new.fingerprint =>
             {
-                Placed::Answer { order_id: *order_id, answer: answer.clone() }
+                Placed::Answer { order_id: *order_id, answer: answer.clone(), replayed: true }
             }
             _ => Placed::OtherBody,
         }

@@ -6,12 +6,19 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use broker::Broker;
 use chassis::{EventTransaction, Service, Trace};
-use chrono::Utc;
-use contracts::{ShipmentCancelled, ShipmentDelivered, ShipmentDispatched, ShipmentScheduled};
+use chrono::{DateTime, Utc};
+use contracts::{
+    Event, OrderAnswer, OrdersAnswered, ShipmentCancelled, ShipmentDelivered, ShipmentDispatched,
+    ShipmentScheduled,
+};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use test_support::{Database, database, eventually};
 use uuid::Uuid;
+
+/// With and without offsets yet.
+const ORDER_RECORDS: &str =
+    "select sum(octet_length(lens) / 4) from log.record_batch where topic = log.topic_id('order')";
 
 struct World {
     database: Database,
@@ -92,7 +99,7 @@ impl World {
     }
 
     /// An event of another service, which its owner publishes here.
-    async fn publish(&self, event: impl contracts::Event) {
+    async fn publish(&self, event: impl Event) {
         let broker = Broker::connect(&self.database.url).await.unwrap();
         let mut tx = broker.begin().await.unwrap();
         tx.publish_event(&event, &Trace::from_header(None)).unwrap();
@@ -120,17 +127,19 @@ async fn an_order_is_durable_when_it_is_answered() {
         (&answer.body["net"], &answer.body["tax"], &answer.body["gross"]),
         (&json!(2480), &json!(174), &json!(2654))
     );
-    assert_eq!(world.count("select count(*) from log.record_batch").await, 1);
+    assert_eq!(world.count(ORDER_RECORDS).await, 1);
 
     let order = world.get(&format!("/orders/{order_id}")).await.body;
     assert_eq!(order["lines"][0]["sku"], "TEA-EARL-GREY");
     assert_eq!(order["customer"]["name"], "Ada Lovelace");
     // The event is a CloudEvent and carries all that others need.
     let (key, headers, value): (String, Value, Value) = eventually("the record", || async {
-        sqlx::query_as("select key, headers, convert_from(value, 'UTF8')::jsonb from log.record")
-            .fetch_optional(&world.database.pool)
-            .await
-            .unwrap()
+        sqlx::query_as(
+            "select key, headers, convert_from(value, 'UTF8')::jsonb from log.record where topic = 'order'",
+        )
+        .fetch_optional(&world.database.pool)
+        .await
+        .unwrap()
     })
     .await;
     assert_eq!(key, order_id);
@@ -157,7 +166,7 @@ async fn fifty_equal_requests_make_one_order() {
         .collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     assert_eq!(world.count("select count(*) from orders.customer_order").await, 1);
-    assert_eq!(world.count("select sum(octet_length(lens) / 4) from log.record_batch").await, 1);
+    assert_eq!(world.count(ORDER_RECORDS).await, 1);
 
     // Later too, and quoted as the draft standard has it; with another body it is a mistake.
     let again = world.post("\"same\"", &order).await;
@@ -167,6 +176,61 @@ async fn fifty_equal_requests_make_one_order() {
     let refused = world.post("same", &other).await;
     assert_eq!((refused.status, refused.problem), (422, true));
     world.service.stop().await;
+}
+
+/// What topic `log` tells of answers, once there are so many.
+async fn told_answers(world: &World, count: usize) -> Vec<OrderAnswer> {
+    eventually("the answers", || async {
+        let values: Vec<Vec<u8>> = sqlx::query_scalar(
+            "select value from log.record where topic = 'log' and headers->>'ce_type' = $1
+              order by partition, \"offset\"",
+        )
+        .bind(OrdersAnswered::TYPE)
+        .fetch_all(&world.database.pool)
+        .await
+        .unwrap();
+        let told = values.iter().map(|value| serde_json::from_slice(value).unwrap());
+        let answers: Vec<_> = told.flat_map(|told: OrdersAnswered| told.answers).collect();
+        (answers.len() == count).then_some(answers)
+    })
+    .await
+}
+
+#[actix_rt::test]
+async fn how_an_order_was_answered_is_told_and_that_an_answer_was_replayed() {
+    let world = world().await;
+    let before = Utc::now();
+    let placed = world.post("mine", &an_order()).await;
+    let id = |answer: &Answer| answer.body["order_id"].as_str().unwrap().parse::<Uuid>().unwrap();
+    let told = told_answers(&world, 1).await;
+    let placed_at: DateTime<Utc> = placed.body["placed_at"].as_str().unwrap().parse().unwrap();
+    assert!(before <= placed_at && placed_at < told[0].answered_at, "{told:?}");
+    assert!(told[0].answered_at <= Utc::now() && told[0].took_micros > 0, "{told:?}");
+
+    let again = world.post("mine", &an_order()).await;
+    assert_eq!(id(&again), id(&placed));
+    let told = told_answers(&world, 2).await;
+    for (answer, replayed) in told.iter().zip([false, true]) {
+        assert_eq!(
+            (answer.order_id, answer.status, &*answer.idempotency_key, answer.replayed),
+            (id(&placed), 201, "mine", replayed)
+        );
+    }
+    // What names no order is nobody's answer; and a stop loses none that was given.
+    assert_eq!(world.post("mine", &json!({})).await.status, 422);
+    for _ in 0..20 {
+        world.place().await;
+    }
+    let World { service, database, .. } = world;
+    service.stop().await;
+    let broker = Broker::connect(&database.url).await.unwrap();
+    broker.sequenced().await.unwrap();
+    broker.shutdown().await;
+    let told =
+        "select sum(jsonb_array_length(convert_from(value, 'UTF8')::jsonb->'answers'))::bigint
+                  from log.record where topic = 'log'";
+    let told: i64 = sqlx::query_scalar(told).fetch_one(&database.pool).await.unwrap();
+    assert_eq!(told, 22);
 }
 
 #[actix_rt::test]

@@ -1,14 +1,14 @@
 //! Every service's log lines, the newest first: by service, level and order, back in time, and
 //! live.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use broker::Record;
 use chassis::Problem;
-use contracts::{Event, LogLine};
+use contracts::{Event, LogLine, OrderAnswer, OrdersAnswered};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -82,17 +82,16 @@ pub async fn show(
     let (mut lines, mut services) = (Vec::new(), BTreeSet::new());
     let (mut looked_at, mut unreadable) = (0, 0);
     let older = loop {
-        if lines.len() == PAGE || looked_at == SCAN {
+        if lines.len() >= PAGE || looked_at == SCAN {
             break Some(asked.older(&way.stopped()));
         }
         let Some(record) = way.next().await? else { break None };
         looked_at += 1;
-        match serde_json::from_slice::<LogLine>(record.value()) {
-            Ok(line) => {
-                if filter.takes(&line) {
-                    lines.push(shown(&record, &line));
-                }
-                services.insert(view::cut(&line.service, 60));
+        match lines_of(&record) {
+            Ok(told) => {
+                services.extend(told.iter().map(|line| view::cut(&line.service, 60)));
+                let taken = told.iter().filter(|line| filter.takes(line));
+                lines.extend(taken.map(|line| shown(&record, line)));
             }
             Err(_) => unreadable += 1,
         }
@@ -161,6 +160,31 @@ fn rank(level: &str) -> Option<usize> {
 /// Whether a line names the order, in a field or in its words.
 fn is_about(line: &LogLine, order: &str) -> bool {
     line.fields.values().chain([&line.message]).any(|text| text.contains(order))
+}
+
+/// A record's lines, the newest first: answers come many in one.
+fn lines_of(record: &Record) -> serde_json::Result<Vec<LogLine>> {
+    if record.header("ce_type") != Some(OrdersAnswered::TYPE) {
+        return Ok(vec![serde_json::from_slice(record.value())?]);
+    }
+    let answered: OrdersAnswered = serde_json::from_slice(record.value())?;
+    let line = |answer: &OrderAnswer| LogLine {
+        service: answered.service.clone(),
+        process: answered.process,
+        at: answer.answered_at,
+        level: "INFO".to_owned(),
+        target: String::new(),
+        message: format!(
+            "answered with {} after {}",
+            answer.status,
+            view::millis(answer.took_micros as f64 / 1000.0)
+        ),
+        fields: BTreeMap::from([
+            ("order_id".to_owned(), answer.order_id.to_string()),
+            ("replayed".to_owned(), answer.replayed.to_string()),
+        ]),
+    };
+    Ok(answered.answers.iter().rev().map(line).collect())
 }
 
 fn shown(record: &Record, line: &LogLine) -> Line {

@@ -1,5 +1,6 @@
 //! An order's passport: all that happened to it, in one timeline, with every group's progress.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::http::State;
-use crate::store::{self, Answer, Attempt, Step};
+use crate::store::{self, Answer, Attempt, Request, Step};
 use crate::view::{self, Layout, Links, refused};
 
 #[derive(Template)]
@@ -19,18 +20,17 @@ use crate::view::{self, Layout, Links, refused};
 struct PassportPage {
     layout: Layout,
     id: Uuid,
-    answer: Option<Told>,
-    /// Where it was placed without this page, which so did not see the answer.
-    elsewhere: bool,
+    /// Where nobody told how the request was answered that placed it.
+    unanswered: bool,
     /// Where no record of it was heard of yet.
     waiting: bool,
     /// Where records are there and the order's own is not.
     headless: bool,
     keep_days: u32,
-    steps: Vec<Told>,
+    timeline: Vec<Told>,
 }
 
-/// A line of the timeline.
+/// An entry of the timeline.
 struct Told {
     at: String,
     since: Option<String>,
@@ -39,6 +39,13 @@ struct Told {
     link: Option<(String, &'static str)>,
     record: Option<RecordAt>,
     groups: Vec<GroupAt>,
+}
+
+impl Told {
+    fn new(at: DateTime<Utc>, kind: String, text: String) -> Told {
+        let at = view::time(at);
+        Told { at, since: None, kind, text, link: None, record: None, groups: Vec::new() }
+    }
 }
 
 struct RecordAt {
@@ -81,8 +88,9 @@ pub async fn show(
     id: Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     let steps = store::steps(&state.pool, *id).await?;
+    let requests = store::requests(&state.pool, *id).await?;
     let answer = store::answer(&state.pool, *id).await?;
-    if steps.is_empty() && answer.is_none() {
+    if steps.is_empty() && requests.is_empty() && answer.is_none() {
         return Err(Problem::not_found(format!(
             "no record of order {id} was heard of (yet); what is older than {} days is forgotten",
             state.keep.days
@@ -95,35 +103,87 @@ pub async fn show(
     let places = state.places.now().await.map_err(refused)?;
     let groups = Groups { places: &places, attempts: &attempts };
     let start = steps.iter().find(|step| step.kind == "OrderPlaced").map(|step| step.at);
-    view::page(&PassportPage {
-        layout: Layout::new("home", &state, &request),
-        id: *id,
-        waiting: steps.is_empty(),
-        headless: start.is_none() && !steps.is_empty(),
-        keep_days: state.keep.days,
-        elsewhere: answer.is_none() && start.is_some(),
-        answer: answer.map(answered),
-        steps: steps
+    let layout = Layout::new("home", &state, &request);
+    let answers = Answers { start, show_keys: layout.form_token.is_some() };
+    let first = requests.iter().find(|request| !request.replayed).map(|of| answers.given(of));
+    let first = first.or_else(|| answer.map(seen));
+    let (waiting, unanswered) = (steps.is_empty(), first.is_none());
+    let again = requests.iter().filter(|request| request.replayed);
+    let mut later: Vec<(DateTime<Utc>, Told)> =
+        again.map(|request| (request.answered_at, answers.replayed(request))).collect();
+    later.extend(
+        steps
             .into_iter()
             .zip(trails)
-            .map(|(step, trail)| told(*id, step, start, &groups, &trail, &state.links))
-            .collect(),
+            .map(|(step, trail)| (step.at, told(*id, step, start, &groups, &trail, &state.links))),
+    );
+    later.sort_by_key(|(at, _)| *at);
+    view::page(&PassportPage {
+        layout,
+        id: *id,
+        waiting,
+        headless: start.is_none() && !waiting,
+        keep_days: state.keep.days,
+        unanswered,
+        timeline: first.into_iter().chain(later.into_iter().map(|(_, told)| told)).collect(),
     })
 }
 
-fn answered(answer: Answer) -> Told {
-    let took = view::millis(answer.micros as f64 / 1000.0);
-    Told {
-        at: view::time(answer.answered_at),
-        since: None,
-        kind: format!("{} Created", answer.status),
-        text: format!(
+/// How answers are told.
+struct Answers {
+    start: Option<DateTime<Utc>>,
+    /// A key is its client's, and may say something of it.
+    show_keys: bool,
+}
+
+impl Answers {
+    fn given(&self, request: &Request) -> Told {
+        let took = took(request.micros);
+        let text = format!(
             "The order service answered after {took}: the order and its record were stored, nothing else had to be waited for."
-        ),
-        link: None,
-        record: None,
-        groups: Vec::new(),
+        );
+        self.told(request, status(request.status), text)
     }
+
+    fn replayed(&self, request: &Request) -> Told {
+        let took = took(request.micros);
+        let text = format!(
+            "The same Idempotency-Key came again: after {took} the first answer was given again, and nothing was done twice."
+        );
+        self.told(request, format!("{}, replayed", status(request.status)), text)
+    }
+
+    fn told(&self, request: &Request, kind: String, mut text: String) -> Told {
+        if self.show_keys {
+            text = format!("{text} Idempotency-Key: {}", request.idempotency_key);
+        }
+        Told {
+            since: since(request.answered_at, self.start),
+            ..Told::new(request.answered_at, kind, text)
+        }
+    }
+}
+
+/// What this service saw where it placed the order itself.
+fn seen(answer: Answer) -> Told {
+    let text = format!(
+        "This dashboard had the answer after {}; the order service itself has not told of it (yet).",
+        took(answer.micros)
+    );
+    Told::new(answer.answered_at, status(answer.status), text)
+}
+
+fn status(code: i32) -> String {
+    let code = u16::try_from(code).ok().and_then(|code| StatusCode::from_u16(code).ok());
+    code.map(|code| code.to_string()).unwrap_or_default()
+}
+
+fn took(micros: i64) -> String {
+    view::millis(micros as f64 / 1000.0)
+}
+
+fn since(at: DateTime<Utc>, start: Option<DateTime<Utc>>) -> Option<String> {
+    Some(format!("+{}", took((at - start?).num_microseconds().unwrap_or(0))))
 }
 
 fn told(
@@ -134,11 +194,9 @@ fn told(
     trail: &Trail,
     links: &Links,
 ) -> Told {
-    let since =
-        start.map(|start| (step.at - start).num_microseconds().unwrap_or(0) as f64 / 1000.0);
     Told {
         at: view::time(step.at),
-        since: since.map(|ms| format!("+{}", view::millis(ms))),
+        since: since(step.at, start),
         text: text(&step),
         link: link(id, &step, links),
         groups: groups.at(&step, trail),

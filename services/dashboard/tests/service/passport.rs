@@ -1,7 +1,7 @@
 //! What an order's passport says of each record: where it lies, and what every group did with it.
 
-use chrono::Utc;
-use contracts::{LogLine, MailBounced, MailKind};
+use chrono::{TimeDelta, Utc};
+use contracts::{LogLine, MailBounced, MailKind, OrderAnswer, OrdersAnswered};
 use test_support::eventually;
 use uuid::Uuid;
 
@@ -32,7 +32,57 @@ async fn a_record_shows_its_transaction_and_the_one_that_handled_it() {
     let written = world.count("select max(xmin::text::bigint) from dashboard.step").await;
     let handled = page.split_once("past it since ").unwrap().1;
     assert!(handled.contains(&format!(", transaction {written}, generation ")), "{page}");
-    assert!(page.contains("its HTTP answer was not seen here"), "{page}");
+    assert!(page.contains("How it was answered is not known"), "{page}");
+    world.stop().await;
+}
+
+#[actix_rt::test]
+async fn how_an_order_was_answered_is_told_however_it_was_placed() {
+    let world = World::new().await;
+    let (order_id, at) = (Uuid::now_v7(), Utc::now());
+    let answer = |ms: i64, took_micros: u64, replayed: bool| OrderAnswer {
+        order_id,
+        status: 201,
+        answered_at: at + TimeDelta::milliseconds(ms),
+        took_micros,
+        idempotency_key: "a customer's own".to_owned(),
+        replayed,
+    };
+    let another = OrderAnswer { order_id: Uuid::now_v7(), ..answer(5, 9_900, false) };
+    let answered = |answers: &[OrderAnswer]| OrdersAnswered {
+        service: "order".to_owned(),
+        process: 7,
+        answers: answers.to_vec(),
+    };
+    world.publish(&[placed(order_id, at)]).await;
+    // Told twice it was given once.
+    let first = answer(5, 4_200, false);
+    world.publish(&[answered(&[first.clone(), another]), answered(&[first])]).await;
+    world.publish(&[answered(&[answer(60_000, 900, true)])]).await;
+    world.steps(1).await;
+    eventually("the answers", || async {
+        (world.count("select count(*) from dashboard.request").await == 3).then_some(())
+    })
+    .await;
+
+    let path = format!("/orders/{order_id}");
+    let page = world.get(&path).await.body;
+    let kinds: Vec<&str> =
+        page.split("<h3>").skip(1).map(|told| told.split_once("</h3>").unwrap().0).collect();
+    assert_eq!(kinds, ["201 Created", "OrderPlaced", "201 Created, replayed"], "{page}");
+    assert!(page.contains("answered after 4.2 ms: ") && page.contains(", +5.0 ms"), "{page}");
+    assert!(page.contains("after 0.9 ms the first answer was given again"), "{page}");
+    assert!(!page.contains("9.9 ms") && !page.contains("is not known"), "{page}");
+    // The key is for whoever has the token.
+    assert!(!page.contains("Idempotency-Key: "), "{page}");
+    let cookie = world.log_in().await;
+    let page = world.send(world.request(&path).header("cookie", cookie)).await.body;
+    assert_eq!(page.matches("Idempotency-Key: a customer&#39;s own").count(), 2, "{page}");
+
+    let lines = world.get(&format!("/logs?order={order_id}")).await.body;
+    assert!(lines.contains("answered with 201 after 0.9 ms"), "{lines}");
+    assert!(lines.contains("replayed=true") && !lines.contains("a customer"), "{lines}");
+    assert_eq!(lines.matches("answered with 201").count(), 3, "{lines}");
     world.stop().await;
 }
 

@@ -24,6 +24,7 @@ async fn age(world: &World, steps: &str, days: i32) {
             "dashboard.step set published_at = published_at - $1 * interval '1 day' where {steps}"
         ),
         "dashboard.answer set answered_at = answered_at - $1 * interval '1 day'".to_owned(),
+        "dashboard.request set answered_at = answered_at - $1 * interval '1 day'".to_owned(),
         "dashboard.minute set minute = minute - $1 * interval '1 day'".to_owned(),
         "dashboard.delay set minute = minute - $1 * interval '1 day'".to_owned(),
     ] {
@@ -43,6 +44,14 @@ async fn what_is_older_than_is_kept_goes_and_is_not_counted_again() {
         .execute(&world.database.pool)
         .await
         .unwrap();
+    sqlx::query(
+        "insert into dashboard.request (order_id, answered_at, status, micros, replayed, idempotency_key)
+         values ($1, now(), 201, 1, false, 'k')",
+    )
+    .bind(Uuid::nil())
+    .execute(&world.database.pool)
+    .await
+    .unwrap();
     age(&world, "true", 9).await;
     let young = Uuid::now_v7();
     whole_story(&world, young).await;
@@ -50,7 +59,7 @@ async fn what_is_older_than_is_kept_goes_and_is_not_counted_again() {
 
     let world = world.restart(|_| ()).await;
     world.steps(5).await;
-    for table in ["answer", "delay", "minute"] {
+    for table in ["answer", "request", "delay", "minute"] {
         eventually(table, || async { (old_rows(&world, table).await == 0).then_some(()) }).await;
     }
     assert_eq!(world.get(&format!("/orders/{young}")).await.status, 200);
@@ -65,7 +74,7 @@ async fn what_is_older_than_is_kept_goes_and_is_not_counted_again() {
 }
 
 async fn old_rows(world: &World, table: &str) -> i64 {
-    let column = if table == "answer" { "answered_at" } else { "minute" };
+    let column = if ["answer", "request"].contains(&table) { "answered_at" } else { "minute" };
     let count = format!(
         "select count(*) from dashboard.{table} where {column} < now() - interval '7 days'"
     );
