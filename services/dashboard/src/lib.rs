@@ -2,7 +2,8 @@
 //! service; what it shows of an order it heard through topics, as group [`GROUP`].
 //!
 //! - `on_*` what it hears, a file each; [`timeline`] what it does with all of it
-//! - [`settle`] effects that were heard of before their order; [`throughput`] how far groups were
+//! - [`settle`] effects that were heard of before their order; [`throughput`] how far groups were,
+//!   [`commits`] and by which commits
 //! - [`store`] its rows, [`retention`] how long they stay
 //! - [`live`] what happens now, to every open page: a broadcast reader behind server-sent events
 //! - [`places`] where all groups are
@@ -11,6 +12,7 @@
 //! - [`orders`] the order service, by its address; [`control`] the demo's supervisor, by its own
 
 mod access;
+mod commits;
 pub mod control;
 mod http;
 mod live;
@@ -168,9 +170,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Service> {
         retention::Keep { days: settings.dashboard_keep_days, rows: settings.dashboard_keep_rows };
     let settling = settle::run(pool(), service.stopping());
     let noting = throughput::run(places.clone(), pool(), service.stopping());
+    let keeping = commits::run(service.broker.clone(), pool(), service.stopping());
     let forgetting = retention::run(pool(), keep, service.stopping());
     service.spawn("times to effects", settling);
     service.spawn("throughput", noting);
+    service.spawn("commits", keeping);
     service.spawn("retention", forgetting);
 
     let state = http::State {

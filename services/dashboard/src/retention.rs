@@ -92,6 +92,7 @@ async fn pass(pool: &PgPool, keep: Keep) -> sqlx::Result<u64> {
     for (table, column, before) in [
         ("answer", "answered_at", horizon),
         ("request", "answered_at", horizon),
+        ("group_commit", "last_at", horizon),
         ("attempt", "at", horizon),
         ("minute", "minute", horizon - LONGER),
         ("delay", "minute", horizon - LONGER),
@@ -157,6 +158,16 @@ async fn forget(
         "delete from dashboard.step s using dashboard.forgotten f
           where f.topic = $1 and f.partition = $2
             and s.topic = $1 and s.partition = $2 and s.record_offset < f.below",
+    )
+    .bind(&span.topic)
+    .bind(span.partition)
+    .execute(pool)
+    .await?;
+    // Of records that are told no more.
+    sqlx::query(
+        "delete from dashboard.group_commit c using dashboard.forgotten f
+          where f.topic = $1 and f.partition = $2
+            and c.topic = $1 and c.partition = $2 and c.upto <= f.below",
     )
     .bind(&span.topic)
     .bind(span.partition)

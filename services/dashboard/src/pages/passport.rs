@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::commits::{self, Wanted};
 use crate::http::State;
 use crate::store::{self, Answer, Attempt, Request, Step};
 use crate::view::{self, Layout, Links, refused};
@@ -99,7 +100,8 @@ pub async fn show(
     let attempts = store::attempts(&state.pool, *id).await?;
     let records: Vec<_> =
         steps.iter().map(|step| (&*step.topic, step.partition, step.record_offset)).collect();
-    let trails = state.broker.trails(&records).await.map_err(refused)?;
+    let mut trails = state.broker.trails(&records).await.map_err(refused)?;
+    recall(&state, &steps, &mut trails).await?;
     let places = state.places.now().await.map_err(refused)?;
     let groups = Groups { places: &places, attempts: &attempts };
     let start = steps.iter().find(|step| step.kind == "OrderPlaced").map(|step| step.at);
@@ -127,6 +129,24 @@ pub async fn show(
         unanswered,
         timeline: first.into_iter().chain(later.into_iter().map(|(_, told)| told)).collect(),
     })
+}
+
+/// Adds what is kept of commits that the log has forgotten.
+async fn recall(state: &State, steps: &[Step], trails: &mut [Trail]) -> sqlx::Result<()> {
+    let passed = steps
+        .iter()
+        .zip(trails)
+        .flat_map(|(step, trail)| trail.passed.iter_mut().map(move |passed| (step, passed)));
+    let mut forgotten: Vec<Wanted<'_>> = passed
+        .filter(|(_, passed)| passed.at.is_none())
+        .map(|(step, passed)| Wanted {
+            topic: &step.topic,
+            partition: step.partition,
+            offset: step.record_offset,
+            passed,
+        })
+        .collect();
+    commits::recall(&state.pool, &mut forgotten).await
 }
 
 /// How answers are told.

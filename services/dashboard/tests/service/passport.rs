@@ -86,6 +86,48 @@ async fn how_an_order_was_answered_is_told_however_it_was_placed() {
     world.stop().await;
 }
 
+/// What the page says of how group analytics got past the order's record.
+async fn past(world: &World, order_id: Uuid) -> String {
+    let page = world.get(&format!("/orders/{order_id}")).await.body;
+    let told = page.split_once("analytics</a>: ").map(|(_, told)| told.split_once('<').unwrap().0);
+    told.unwrap_or_else(|| panic!("{page}")).to_owned()
+}
+
+#[actix_rt::test]
+async fn commits_stay_known_when_the_log_has_forgotten_them() {
+    let world = World::new().await;
+    let orders: Vec<_> = (0..40).map(|_| Uuid::now_v7()).collect();
+    for (n, order_id) in orders.iter().enumerate() {
+        world.publish(&[placed(*order_id, Utc::now())]).await;
+        world.steps(n as i64 + 1).await;
+    }
+    let kept = "select coalesce(sum(e - s), 0)::bigint
+                  from dashboard.group_commit c, unnest(c.starts, c.ends) u(s, e) where topic = 'order'";
+    eventually("the commits", || async { (world.count(kept).await == 40).then_some(()) }).await;
+    let mut known = Vec::new();
+    for order_id in &orders {
+        known.push(past(&world, *order_id).await);
+    }
+    assert!(known.iter().all(|told| told.starts_with("past it since ")), "{known:?}");
+
+    let trim = "delete from log.progress p where p.seq < (
+                    select max(r.seq) from log.progress r
+                     where (r.subscription, r.partition) = (p.subscription, p.partition))";
+    sqlx::query(trim).execute(&world.database.pool).await.unwrap();
+    for (order_id, known) in orders.iter().zip(&known) {
+        assert_eq!(past(&world, *order_id).await, *known);
+    }
+    sqlx::query("delete from dashboard.group_commit").execute(&world.database.pool).await.unwrap();
+    assert_eq!(past(&world, orders[0]).await, "past it; its commit was not caught");
+
+    // What is not caught stays so, and what comes is.
+    let late = Uuid::now_v7();
+    world.publish(&[placed(late, Utc::now())]).await;
+    world.steps(41).await;
+    eventually("the commit", || async { (world.count(kept).await == 1).then_some(()) }).await;
+    world.stop().await;
+}
+
 #[actix_rt::test]
 async fn attempts_that_failed_are_told_where_they_belong() {
     let world = World::new().await;

@@ -109,7 +109,17 @@ async fn nothing_goes_while_a_handler_may_not_have_seen_the_mark() {
 async fn beyond_the_rows_that_are_kept_the_oldest_of_each_partition_go() {
     let world = World::new().await;
     let orders: Vec<_> = (0..800).map(|_| placed(Uuid::now_v7(), Utc::now())).collect();
-    world.publish(&orders).await;
+    world.publish(&orders[..400]).await;
+    world.steps(400).await;
+    // Which looks for commits as it starts.
+    let world = world.restart(|_| ()).await;
+    eventually("commits", || async {
+        let kept = "select coalesce(sum(upto), 0)::bigint from (
+                        select max(upto) as upto from dashboard.group_commit where topic = 'order' group by partition) c";
+        (world.count(kept).await == 400).then_some(())
+    })
+    .await;
+    world.publish(&orders[400..]).await;
     world.steps(800).await;
     let world = world.restart(|settings| settings.dashboard_keep_rows = 100).await;
     eventually("what is beyond to be gone", || async {
@@ -127,6 +137,12 @@ async fn beyond_the_rows_that_are_kept_the_oldest_of_each_partition_go() {
             .await,
         0
     );
+    eventually("their commits to be gone", || async {
+        let left = "select count(*) from dashboard.group_commit c join dashboard.forgotten f using (topic, partition)
+                     where c.upto <= f.below";
+        (world.count(left).await == 0).then_some(())
+    })
+    .await;
     // They were counted, and stay so.
     assert_eq!(world.count("select sum(n)::bigint from dashboard.minute").await, 800);
     world.broker.seek("analytics", "order", None, Position::Earliest).await.unwrap();
