@@ -20,11 +20,12 @@ use crate::plans::{self, SystemArgs};
 use crate::story::{self, Teller};
 use crate::supervisor::Supervisor;
 use crate::world::{Ports, Run, World};
-use crate::{Folder, services};
+use crate::{Folder, services, verify};
 
 /// For people who watch: what is handled is told, too. Where speed is measured it is not.
 const LOG: &str = "info,chassis=debug,sqlx=warn,actix_server=warn";
 const READY_IN: Duration = Duration::from_secs(60);
+const QUIET_IN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -34,7 +35,7 @@ pub struct Args {
     #[command(flatten)]
     pub system: SystemArgs,
 
-    /// Exit once the order is delivered, invoiced and mailed
+    /// Exit once the order is delivered, invoiced and mailed, and every group is past its records
     #[arg(long)]
     once: bool,
 
@@ -58,8 +59,12 @@ pub async fn run(mut args: Args) -> anyhow::Result<ExitCode> {
         () = stopping() => return Ok(ExitCode::from(130)),
     };
     system.introduce(teller);
+    let story = async {
+        story::tell(&system.client, &system.mailbox, &system.dashboard.0, teller).await?;
+        if args.once { system.quiet().await } else { Ok(()) }
+    };
     let story = tokio::select! {
-        story = story::tell(&system.client, &system.mailbox, &system.dashboard.0, teller) => story,
+        story = story => story,
         () = stopping() => {
             system.stop().await?;
             return Ok(ExitCode::from(130));
@@ -180,6 +185,14 @@ impl System {
     fn log_in(&self) -> String {
         let (dashboard, token) = &self.dashboard;
         format!("{dashboard}/login?token={token}")
+    }
+
+    /// Waits until nothing is on its way that `verify` counts: what the story tells of is not all
+    /// of it, for a group that tells nobody of its work, as analytics, may come last.
+    async fn quiet(&self) -> anyhow::Result<()> {
+        let left = verify::quiet::wait(&self.database.pool, QUIET_IN).await?;
+        let Some(left) = left.first() else { return Ok(()) };
+        bail!("after {} s there are still {}", QUIET_IN.as_secs(), left.wrong.first.join(", "))
     }
 
     /// Stops everything, the services first; what they have in hand they finish.

@@ -51,6 +51,27 @@ fn an_order_goes_all_the_way_and_is_accounted_for() {
 }
 
 #[tokio::test]
+async fn once_waits_for_all_that_is_counted() {
+    let place = Place::new();
+    let mut up = place.up(&["--once"]);
+    let broker = broker::Broker::connect(&place.database_url()).await.unwrap();
+    broker.pause("analytics", "shipment").await.unwrap();
+    up.wait_for("complete");
+    // It looks, and finds records that nobody else waits for.
+    let database = place.database().await;
+    let looks = "select count(*) from pg_stat_activity where query like '%has not ' || 'handled%'";
+    while sqlx::query_scalar::<_, i64>(looks).fetch_one(&database).await.unwrap() == 0 {}
+    assert!(up.child.try_wait().unwrap().is_none());
+    broker.resume("analytics", "shipment").await.unwrap();
+    broker.shutdown().await;
+    database.close().await;
+    up.rest();
+    assert!(up.child.wait().unwrap().success());
+    let verify = place.run("verify", &[]);
+    assert!(verify.status.success(), "{}", text(&verify));
+}
+
+#[tokio::test]
 async fn what_was_deleted_by_hand_is_named() {
     let place = Place::new();
     let mut up = place.up(&[]);

@@ -5,7 +5,7 @@
 //! what is still on its way; [`report`](mod@report) is how it is told.
 
 mod checks;
-mod quiet;
+pub mod quiet;
 mod report;
 
 use std::collections::BTreeSet;
