@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { onPage, until } from "./browser.js";
-import { dashboard, mailbox } from "./system.js";
+import { dashboard, mailbox, orders, story } from "./system.js";
 
 const GROUPS = ["analytics", "delivery", "email", "invoice", "order"];
 const MAILS = ["confirmation", "invoice", "dispatched", "delivered"];
@@ -53,6 +53,36 @@ test("an order is placed, and its reader sees who reacts", () =>
     const record = watching.getByRole("article").first();
     for (const told of ["ce_type", "waybill.OrderPlaced.v1", "traceparent", id]) await record.getByText(told).first().waitFor();
     assert.equal(place, `order/${partition} @ ${offset}`);
+  }));
+
+test("an order that was placed elsewhere has its answer, and each that was given again", () =>
+  onPage({}, async (page, context) => {
+    const timeline = page.locator("#timeline");
+    const entry = (kind) =>
+      timeline.getByRole("listitem").filter({ has: page.getByRole("heading", { name: kind, exact: true }) });
+    await page.goto(`${dashboard}/orders/${story}`);
+    const own = await entry("201 Created").innerText();
+    assert.match(own, /\+\d.* ms.*The order service answered after \d.* ms/s);
+
+    const customer = { name: "Ada", email: "ada@example.org" };
+    const ship_to = { street: "1 High St", postal_code: "SW1Y", city: "London", country: "GB" };
+    const place = async () => {
+      const answer = await context.request.post(`${orders}/orders`, {
+        data: { customer, ship_to, lines: [{ sku: "TEA-SENCHA", quantity: 1 }] },
+        headers: { "idempotency-key": "mine-1" },
+      });
+      assert.equal(answer.status(), 201);
+      return (await answer.json()).order_id;
+    };
+    const id = await place();
+    assert.equal(await place(), id);
+    await page.goto(`${dashboard}/logs?order=${id}`);
+    await page.getByText("replayed=true").waitFor();
+    await page.goto(`${dashboard}/orders/${id}`);
+    assert.match(await entry("201 Created, replayed").innerText(), /nothing was done twice/);
+    assert.match(await entry("201 Created").innerText(), /The order service answered after .* Idempotency-Key: mine-1/s);
+    const inOrder = await timeline.getByRole("heading", { level: 3 }).allInnerTexts();
+    assert.deepEqual(inOrder.slice(0, 2), ["201 Created", "OrderPlaced"]);
   }));
 
 test("what happens before a page is live is shown, too", () =>

@@ -50,12 +50,17 @@ async function line(lines, event) {
 
 const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
 const ready = await line(lines, "ready");
+const accepted = await line(lines, "accepted");
 await line(lines, "complete");
 
 /** The link that is printed first, which carries the token. */
 export const link = ready.dashboard;
 export const dashboard = ready.urls.dashboard;
 export const mailbox = ready.mailbox;
+/** The order service. */
+export const orders = ready.urls.order;
+/** The order that the system itself placed, to tell what becomes of it. */
+export const story = accepted.order_id;
 
 export async function stop() {
   child.kill("SIGINT");
