@@ -51,8 +51,6 @@ pub struct OrderAnswer {
     pub answered_at: DateTime<Utc>,
     /// From the request, read, to the answer, ready to be sent; in microseconds.
     pub took_micros: u64,
-    /// What the client made up for this order: nobody else's to see.
-    pub idempotency_key: String,
     /// Whether the order was there already, and the answer was given again.
     pub replayed: bool,
 }

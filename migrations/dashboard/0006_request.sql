@@ -8,8 +8,6 @@ create table dashboard.request (
     -- From the request, read, to the answer, ready to be sent.
     micros bigint not null,
     replayed boolean not null,
-    -- For whoever has the token.
-    idempotency_key text not null,
     -- What is read again adds nothing.
     primary key (order_id, answered_at)
 );

@@ -17,8 +17,8 @@ impl Subscriber for OnOrdersAnswered {
         let answers: Vec<&OrderAnswer> =
             answered.iter().flat_map(|answered| &answered.answers).collect();
         sqlx::query(
-            "insert into dashboard.request (order_id, answered_at, status, micros, replayed, idempotency_key)
-             select * from unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::bigint[], $5::boolean[], $6::text[])
+            "insert into dashboard.request (order_id, answered_at, status, micros, replayed)
+             select * from unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::bigint[], $5::boolean[])
              on conflict do nothing",
         )
         .bind(answers.iter().map(|answer| answer.order_id).collect::<Vec<_>>())
@@ -26,7 +26,6 @@ impl Subscriber for OnOrdersAnswered {
         .bind(answers.iter().map(|answer| i32::from(answer.status)).collect::<Vec<_>>())
         .bind(answers.iter().map(|answer| answer.took_micros as i64).collect::<Vec<_>>())
         .bind(answers.iter().map(|answer| answer.replayed).collect::<Vec<_>>())
-        .bind(answers.iter().map(|answer| answer.idempotency_key.clone()).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await?;
         Ok(())

@@ -102,13 +102,12 @@ pub struct Request {
     pub status: i32,
     pub micros: i64,
     pub replayed: bool,
-    pub idempotency_key: String,
 }
 
 /// Those for one order, oldest first.
 pub async fn requests(pool: &PgPool, order_id: Uuid) -> sqlx::Result<Vec<Request>> {
     sqlx::query_as(
-        "select answered_at, status, micros, replayed, idempotency_key from dashboard.request
+        "select answered_at, status, micros, replayed from dashboard.request
           where order_id = $1 order by answered_at limit $2",
     )
     .bind(order_id)

@@ -127,7 +127,7 @@ async fn place(
     };
     let answer = serde_json::to_string(&accepted).unwrap_or_default();
     let trace = chassis::http::trace_of(&request);
-    let new = NewOrder { order, key: key.clone(), fingerprint, answer, trace };
+    let new = NewOrder { order, key, fingerprint, answer, trace };
     match state.writer.place(new).await? {
         Placed::Answer { order_id, answer, replayed } => {
             let response = HttpResponse::Created()
@@ -139,7 +139,6 @@ async fn place(
                 status: response.status().as_u16(),
                 answered_at: Utc::now(),
                 took_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
-                idempotency_key: key,
                 replayed,
             });
             Ok(response)

@@ -106,7 +106,7 @@ pub async fn show(
     let groups = Groups { places: &places, attempts: &attempts };
     let start = steps.iter().find(|step| step.kind == "OrderPlaced").map(|step| step.at);
     let layout = Layout::new("home", &state, &request);
-    let answers = Answers { start, show_keys: layout.form_token.is_some() };
+    let answers = Answers { start };
     let first = requests.iter().find(|request| !request.replayed).map(|of| answers.given(of));
     let first = first.or_else(|| answer.map(seen));
     let (waiting, unanswered) = (steps.is_empty(), first.is_none());
@@ -152,8 +152,6 @@ async fn recall(state: &State, steps: &[Step], trails: &mut [Trail]) -> sqlx::Re
 /// How answers are told.
 struct Answers {
     start: Option<DateTime<Utc>>,
-    /// A key is its client's, and may say something of it.
-    show_keys: bool,
 }
 
 impl Answers {
@@ -173,10 +171,7 @@ impl Answers {
         self.told(request, format!("{}, replayed", status(request.status)), text)
     }
 
-    fn told(&self, request: &Request, kind: String, mut text: String) -> Told {
-        if self.show_keys {
-            text = format!("{text} Idempotency-Key: {}", request.idempotency_key);
-        }
+    fn told(&self, request: &Request, kind: String, text: String) -> Told {
         Told {
             since: since(request.answered_at, self.start),
             ..Told::new(request.answered_at, kind, text)
