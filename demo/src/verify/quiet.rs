@@ -7,16 +7,16 @@ use sqlx::PgPool;
 
 use super::report::finding;
 
-/// What is on its way: one row a kind, with how many.
+/// What is on its way: one row a kind, with how many. Services write lines to topic `log` to the very
+/// last, of stopping too: no order waits for those.
 const ON_THEIR_WAY: &str = "
     select 'batches without offsets' as what,
-           (select count(*) from log.record_batch) - coalesce(sum(cardinality(ids)), 0)::bigint as n
-      from log.block
+           (select count(*) from log.record_batch where topic <> (select log.topic_id('log')))
+             - coalesce(sum(cardinality(ids)), 0)::bigint as n
+      from log.block where topic <> (select log.topic_id('log'))
     union all
     select format('records that group %s has not handled', consumer_group), sum(lag)::bigint
-      from log.group_lag
-     -- Services write lines to the very last, of stopping too: no order waits for those.
-     where topic <> 'log' group by consumer_group
+      from log.group_lag where topic <> 'log' group by consumer_group
     union all
     select 'shipments that are due to move', count(*) from delivery.shipment where due_at is not null
     union all
