@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::group::Start;
 use crate::group::session::fetch;
-use crate::notices::Ends;
+use crate::notices::{Ends, Ticked};
 use crate::record::InvalidRecord;
 use crate::{Broker, Error, Record};
 
@@ -26,7 +26,7 @@ const SAFETY_POLL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Broadcast {
     broker: Broker,
-    ticks: broadcast::Receiver<Ends>,
+    ticks: broadcast::Receiver<Ticked>,
     topics: BTreeMap<i32, Arc<str>>,
     positions: BTreeMap<(i32, i32), Position>,
     /// Whether partitions that are added to the topics are read too.
@@ -122,8 +122,8 @@ impl Broadcast {
     /// What the database says; the reader keeps its place and may be asked again.
     pub async fn next(&mut self) -> Result<Vec<Record>, Error> {
         loop {
-            while let Ok(ends) = self.ticks.try_recv() {
-                self.on_tick(&ends);
+            while let Ok(ticked) = self.ticks.try_recv() {
+                self.on_tick(&ticked.ends);
             }
             if self.look {
                 self.find_ends().await?;
@@ -133,7 +133,7 @@ impl Broadcast {
                 return Ok(records);
             }
             match timeout(SAFETY_POLL, self.ticks.recv()).await {
-                Ok(Ok(ends)) => self.on_tick(&ends),
+                Ok(Ok(ticked)) => self.on_tick(&ticked.ends),
                 Ok(Err(broadcast::error::RecvError::Closed)) => return Err(Error::Closed),
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) | Err(_) => self.look = true,
             }
@@ -200,6 +200,7 @@ impl Broadcast {
         }
         let mut conn = self.broker.conn().await?;
         let batches = fetch(&mut conn, &wanted, FETCH_RECORDS, FETCH_BYTES).await?;
+        conn.done();
         let mut records = Vec::new();
         for (topic_id, partition, batch) in batches {
             let (Some(topic), Some(position)) =

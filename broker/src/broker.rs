@@ -5,25 +5,22 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures::FutureExt;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool, Postgres};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::connections::{Conn, Connections};
 use crate::error::{is_foreign_tick, statement};
 use crate::notices::{self, Notices};
 use crate::publish::Topics;
 use crate::publisher::{self, Publish, Publisher};
 use crate::record::{InvalidRecord, NewRecord};
 use crate::supervise::Supervised;
+use crate::ticks::Ticks;
 use crate::{Error, Options, Transaction, operate, sequencer, telemetry};
 
 /// How long a shutdown waits for the parts that it stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
-
-/// A connection that was idle for longer is tried before it is used, as is one from before the
-/// server was last seen to end one.
-const PING_AFTER: Duration = Duration::from_secs(1);
 
 /// A process's connection to the log. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -33,9 +30,10 @@ pub struct Broker {
 
 struct Inner {
     connect: PgConnectOptions,
-    pool: PgPool,
+    connections: Connections,
     topics: Arc<Topics>,
     notices: Arc<Notices>,
+    ticks: Arc<Ticks>,
     publisher: mpsc::UnboundedSender<Publish>,
     room: Arc<Semaphore>,
     // All of the log's connections and actors live on a runtime of their own: one that the
@@ -91,30 +89,17 @@ impl Broker {
         let (stop, stopped) = Stop::channel();
         let (alive, ended) = mpsc::channel(1);
         let notices = Arc::new(Notices::new());
+        let ticks = Arc::new(Ticks::new(notices.clone()));
         let topics = Arc::new(Topics::default());
-        let pool = {
-            let trouble = notices.clone();
-            // Entered, so that the pool's own tasks live there too.
-            let _guard = runtime.enter();
-            PgPoolOptions::new()
-                .max_connections(options.max_connections)
-                .acquire_timeout(Duration::from_secs(10))
-                // A ping each time is a round trip each time.
-                .test_before_acquire(false)
-                .before_acquire(move |conn, meta| {
-                    let suspect = meta.idle_for > PING_AFTER || trouble.may_have_ended(meta.age);
-                    Box::pin(async move {
-                        match suspect {
-                            true => conn.ping().await.map(|()| true),
-                            false => Ok(true),
-                        }
-                    })
-                })
-                .connect_lazy_with(connect.clone())
-        };
+        let connections = Connections::new(
+            connect.clone(),
+            options.max_connections,
+            notices.clone(),
+            runtime.clone(),
+        );
         let publisher = {
-            let (pool, topics, notices) = (pool.clone(), topics.clone(), notices.clone());
-            let (publisher, mailbox) = Publisher::new(pool, topics, notices);
+            let (connections, topics, ticks) = (connections.clone(), topics.clone(), ticks.clone());
+            let (publisher, mailbox) = Publisher::new(connections, topics, ticks);
             // Handlers publish while consumers end: no shutdown waits for this one, and it ends
             // with its mailbox.
             let (alone, _) = mpsc::channel(1);
@@ -134,22 +119,26 @@ impl Broker {
         Supervised::start(&arbiter, "listener", alive.clone(), turn);
         let retention_stop = stopped.clone();
         let turn = {
-            let (connect, notices) = (connect.clone(), notices.clone());
-            move || sequencer::run(connect.clone(), notices.clone(), stopped.clone()).boxed()
+            let (connect, notices, ticks) = (connect.clone(), notices.clone(), ticks.clone());
+            move || {
+                sequencer::run(connect.clone(), notices.clone(), ticks.clone(), stopped.clone())
+                    .boxed()
+            }
         };
         Supervised::start(&arbiter, "sequencer", alive.clone(), turn);
         let turn = {
-            let (pool, stop) = (pool.clone(), retention_stop);
-            move || operate::keep(pool.clone(), stop.clone()).boxed()
+            let (connections, stop) = (connections.clone(), retention_stop);
+            move || operate::keep(connections.clone(), stop.clone()).boxed()
         };
         Supervised::start(&arbiter, "retention", alive.clone(), turn);
 
         Ok(Broker {
             inner: Arc::new(Inner {
                 connect,
-                pool,
+                connections,
                 topics,
                 notices,
+                ticks,
                 publisher,
                 room: Arc::new(Semaphore::new(publisher::MAX_WAITING_BYTES)),
                 runtime,
@@ -214,14 +203,14 @@ impl Broker {
 
     /// [`begin`](Broker::begin) for those who run on the broker's runtime.
     pub(crate) async fn begin_here(&self) -> Result<Transaction, Error> {
-        Ok(Transaction::new(self.inner.pool.begin().await?, self.clone()))
+        Transaction::begin(self.conn_here().await?, self.clone()).await
     }
 
     /// Tells the sequencer that records were committed. [`Transaction::commit`] and
     /// [`publish`](Broker::publish) do so themselves; records inserted otherwise are found
     /// within a second without it.
     pub fn wake(&self) {
-        self.inner.notices.published();
+        self.inner.ticks.may_have_published();
     }
 
     /// Gives an offset to everything that was committed before this call, by the sequencer's
@@ -252,29 +241,34 @@ impl Broker {
         if let Some(mut ended) = ended {
             let _ = tokio::time::timeout(SHUTDOWN_GRACE, ended.recv()).await;
             self.inner.room.close();
-            self.inner.pool.close().await;
+            self.inner.connections.close().await;
             self.inner.system.stop();
         }
     }
 
     /// A connection for a statement of the log's own.
-    pub(crate) async fn conn(&self) -> Result<PoolConnection<Postgres>, Error> {
-        let pool = self.inner.pool.clone();
+    pub(crate) async fn conn(&self) -> Result<Conn, Error> {
+        let connections = self.inner.connections.clone();
         // A connection belongs to the runtime that opens it.
-        let conn = self.inner.runtime.spawn(async move { pool.acquire().await });
+        let conn = self.inner.runtime.spawn(async move { connections.acquire().await });
         Ok(conn.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// [`conn`](Broker::conn) for those who run on the broker's runtime.
+    pub(crate) async fn conn_here(&self) -> Result<Conn, Error> {
+        Ok(self.inner.connections.acquire().await?)
     }
 
     pub(crate) fn topics(&self) -> &Topics {
         &self.inner.topics
     }
 
-    pub(crate) fn notices(&self) -> &Notices {
-        &self.inner.notices
+    pub(crate) fn ticks(&self) -> &Arc<Ticks> {
+        &self.inner.ticks
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.inner.pool
+    pub(crate) fn notices(&self) -> &Arc<Notices> {
+        &self.inner.notices
     }
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {

@@ -3,6 +3,7 @@
 
 mod broadcast;
 mod broker;
+mod connections;
 mod error;
 mod group;
 mod migrate;
@@ -17,6 +18,7 @@ mod record;
 mod sequencer;
 mod supervise;
 mod telemetry;
+mod ticks;
 
 pub use broadcast::Broadcast;
 pub use broker::Broker;

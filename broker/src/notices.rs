@@ -4,7 +4,7 @@
 //! hint: readers look for themselves once a second.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::Error;
 use crate::publish::Topics;
+use crate::record::Batch;
 
 /// Where partitions end by now.
 #[derive(Debug, Clone)]
@@ -19,6 +20,21 @@ pub(crate) enum Ends {
     /// Any partition may have grown: the text was too long, or notices were missed.
     Unknown,
     These(Arc<[End]>),
+}
+
+/// What readers hear of a tick.
+#[derive(Debug, Clone)]
+pub(crate) struct Ticked {
+    pub ends: Ends,
+    /// Batches that came with it, for whoever is at their base: a few small ones at most.
+    pub fresh: Arc<[Fresh]>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Fresh {
+    pub topic: i32,
+    pub partition: i32,
+    pub batch: Batch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +64,13 @@ impl Ends {
 
 #[derive(Debug)]
 pub(crate) struct Notices {
-    ends: broadcast::Sender<Ends>,
-    /// The backend that ticks for this process; its notifications repeat the channel's.
+    ticks: broadcast::Sender<Ticked>,
+    /// The backend that last ticked for this process; its notifications repeat the channel's.
     own_backend: AtomicU32,
     foreign_tick: Notify,
+    foreign_tick_at: Mutex<Option<Instant>>,
+    /// Topics that groups of this process consume, as often as they do.
+    consumed: Mutex<Vec<i32>>,
     published: Notify,
     hint: Notify,
     /// When the server last ended the listening connection: perhaps all others with it.
@@ -61,25 +80,49 @@ pub(crate) struct Notices {
 impl Notices {
     pub fn new() -> Self {
         Notices {
-            ends: broadcast::channel(256).0,
+            ticks: broadcast::channel(256).0,
             own_backend: AtomicU32::new(0),
             foreign_tick: Notify::new(),
+            foreign_tick_at: Mutex::new(None),
+            consumed: Mutex::new(Vec::new()),
             published: Notify::new(),
             hint: Notify::new(),
             cut_off_at: Mutex::new(None),
         }
     }
 
-    pub fn subscribe(&self) -> broadcast::Receiver<Ends> {
-        self.ends.subscribe()
+    pub fn subscribe(&self) -> broadcast::Receiver<Ticked> {
+        self.ticks.subscribe()
     }
 
-    pub fn ticked_here(&self, ends: &str) {
-        let _ = self.ends.send(Ends::parse(ends));
+    pub fn ticked_here(&self, ticked: Ticked) {
+        let _ = self.ticks.send(ticked);
     }
 
-    pub fn set_own_backend(&self, pid: u32) {
-        self.own_backend.store(pid, Ordering::Relaxed);
+    fn ticked_elsewhere(&self, ends: Ends) {
+        let _ = self.ticks.send(Ticked { ends, fresh: Arc::default() });
+    }
+
+    pub fn set_own_backend(&self, pid: i32) {
+        self.own_backend.store(pid as u32, Ordering::Relaxed);
+    }
+
+    /// Says, until it is dropped, that a group of this process consumes these topics.
+    pub fn consumes(self: &Arc<Self>, topics: Vec<i32>) -> Consumes {
+        lock(&self.consumed).extend(&topics);
+        Consumes { notices: self.clone(), topics }
+    }
+
+    pub fn consumed(&self) -> Vec<i32> {
+        let mut topics = lock(&self.consumed).clone();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    /// Whether no other process ticked for so long.
+    pub fn is_quiet(&self, gap: Duration) -> bool {
+        lock(&self.foreign_tick_at).is_none_or(|at| at.elapsed() >= gap)
     }
 
     /// Completes when another process ticked since the last call.
@@ -101,18 +144,39 @@ impl Notices {
 
     /// Whether a connection of that age may have ended with the listening one.
     pub fn may_have_ended(&self, age: Duration) -> bool {
-        let cut_off_at = *self.cut_off_at.lock().unwrap_or_else(PoisonError::into_inner);
-        cut_off_at.is_some_and(|at| at.elapsed() < age)
+        lock(&self.cut_off_at).is_some_and(|at| at.elapsed() < age)
     }
 
     fn cut_off(&self) {
-        *self.cut_off_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *lock(&self.cut_off_at) = Some(Instant::now());
     }
 
     /// Coalesced: many before the next look are one.
     pub fn published(&self) {
         self.published.notify_one();
     }
+}
+
+/// See [`Notices::consumes`].
+#[derive(Debug)]
+pub(crate) struct Consumes {
+    notices: Arc<Notices>,
+    topics: Vec<i32>,
+}
+
+impl Drop for Consumes {
+    fn drop(&mut self) {
+        let mut consumed = lock(&self.notices.consumed);
+        for topic in &self.topics {
+            if let Some(at) = consumed.iter().position(|other| other == topic) {
+                consumed.swap_remove(at);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Listens until the connection breaks.
@@ -127,7 +191,7 @@ pub(crate) async fn listen(
     listener.eager_reconnect(false);
     listener.listen_all(["log_tick", "log_hint", "log_topic"]).await?;
     // Whatever was said before this moment was missed.
-    let _ = notices.ends.send(Ends::Unknown);
+    notices.ticked_elsewhere(Ends::Unknown);
     notices.hint.notify_one();
     topics.clear();
     loop {
@@ -144,8 +208,9 @@ pub(crate) async fn listen(
         } else if notification.channel() == "log_topic" {
             topics.clear();
         } else if notification.process_id() != notices.own_backend.load(Ordering::Relaxed) {
+            *lock(&notices.foreign_tick_at) = Some(Instant::now());
             notices.foreign_tick.notify_one();
-            let _ = notices.ends.send(Ends::parse(notification.payload()));
+            notices.ticked_elsewhere(Ends::parse(notification.payload()));
         }
     }
 }

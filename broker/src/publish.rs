@@ -10,6 +10,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row};
 
+use crate::connections::Conn;
 use crate::record::{BatchBuilder, InvalidRecord, NewRecord};
 use crate::telemetry::Sending;
 use crate::{Broker, Error, partitioner};
@@ -210,7 +211,7 @@ fn topic_names<R: Borrow<NewRecord>>(records: &[R]) -> String {
 /// [`commit`](Transaction::commit) it rolls back.
 #[derive(Debug)]
 pub struct Transaction {
-    inner: sqlx::Transaction<'static, Postgres>,
+    conn: Conn,
     outbox: Vec<NewRecord>,
     outbox_bytes: usize,
     sending: Option<Sending>,
@@ -218,8 +219,10 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(inner: sqlx::Transaction<'static, Postgres>, broker: Broker) -> Self {
-        Transaction { inner, outbox: Vec::new(), outbox_bytes: 0, sending: None, broker }
+    /// On a connection of the broker's.
+    pub(crate) async fn begin(mut conn: Conn, broker: Broker) -> Result<Transaction, Error> {
+        conn.begin().await?;
+        Ok(Transaction { conn, outbox: Vec::new(), outbox_bytes: 0, sending: None, broker })
     }
 
     /// Publishes a record with this transaction.
@@ -246,7 +249,7 @@ impl Transaction {
     pub(crate) async fn flush(&mut self, progress: Option<NextProgress>) -> Result<(), Error> {
         let records = std::mem::take(&mut self.outbox);
         self.sending = (!records.is_empty()).then(|| Sending::begin(&records));
-        self.broker.topics().insert(&mut self.inner, &records, progress).await
+        self.broker.topics().insert(&mut self.conn, &records, progress).await
     }
 
     /// Commits; the rows and the records are durable when this returns. Once polled it goes on
@@ -268,12 +271,20 @@ impl Transaction {
     }
 
     pub(crate) async fn commit_flushed(self) -> Result<(), Error> {
-        let committed = self.inner.commit().await.map_err(of_commit);
-        if let Some(sending) = self.sending {
-            sending.end(committed.is_ok());
-            self.broker.wake();
+        let Transaction { conn, sending, broker, .. } = self;
+        let committed = conn.commit().await.map_err(of_commit);
+        let Some(sending) = sending else { return committed.map(Conn::done) };
+        sending.end(committed.is_ok());
+        match committed {
+            Ok(conn) => {
+                broker.ticks().published(conn);
+                Ok(())
+            }
+            Err(error) => {
+                broker.ticks().may_have_published();
+                Err(error)
+            }
         }
-        committed
     }
 }
 
@@ -281,12 +292,12 @@ impl Deref for Transaction {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.inner
+        &self.conn
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.inner
+        &mut self.conn
     }
 }

@@ -8,14 +8,14 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::notices::Notices;
+use crate::connections::{Conn, Connections};
 use crate::publish::{MAX_STATEMENT_BYTES, Topics, of_commit};
 use crate::record::NewRecord;
 use crate::telemetry::Sending;
+use crate::ticks::Ticks;
 use crate::{Error, record};
 
 /// What may wait in this actor; `publish` waits for room.
@@ -47,9 +47,9 @@ impl Publish {
 
 #[derive(Clone)]
 pub(crate) struct Publisher {
-    pool: PgPool,
+    connections: Connections,
     topics: Arc<Topics>,
-    notices: Arc<Notices>,
+    ticks: Arc<Ticks>,
     // Kept over a restart of the loop.
     mailbox: Arc<Mutex<Mailbox>>,
     large_writes: Arc<Semaphore>,
@@ -63,14 +63,14 @@ struct Mailbox {
 
 impl Publisher {
     pub fn new(
-        pool: PgPool,
+        connections: Connections,
         topics: Arc<Topics>,
-        notices: Arc<Notices>,
+        ticks: Arc<Ticks>,
     ) -> (Publisher, mpsc::UnboundedSender<Publish>) {
         let (sender, calls) = mpsc::unbounded_channel();
         let mailbox = Arc::new(Mutex::new(Mailbox { calls, next: None }));
         let large_writes = Arc::new(Semaphore::new(LARGE_WRITES));
-        (Publisher { pool, topics, notices, mailbox, large_writes }, sender)
+        (Publisher { connections, topics, ticks, mailbox, large_writes }, sender)
     }
 
     /// Writes until nobody can publish any more.
@@ -94,8 +94,66 @@ impl Publisher {
         Ok(())
     }
 
-    async fn write(&self, calls: Vec<Publish>) {
-        write(&self.pool, &self.topics, &self.notices, calls).await;
+    /// Writes the calls together; where the server refuses that, each by itself, so that one
+    /// call's fault is not another's.
+    async fn write(&self, mut calls: Vec<Publish>) {
+        let all: Vec<&NewRecord> = calls.iter().flat_map(|call| &call.records).collect();
+        let sending = Sending::begin(&all);
+        let inserted = self.insert(&all).await;
+        sending.end(inserted.is_ok());
+        match inserted {
+            Err(refusal) if !refusal.is_transient() && calls.len() > 1 => {
+                for call in calls {
+                    let _ = call.reply.send(self.insert(&call.records).await);
+                }
+            }
+            result => {
+                let last = calls.pop();
+                for call in calls {
+                    let _ = call.reply.send(same(&result));
+                }
+                if let Some(last) = last {
+                    let _ = last.reply.send(result);
+                }
+            }
+        }
+    }
+
+    async fn insert<R: Borrow<NewRecord>>(&self, records: &[R]) -> Result<(), Error> {
+        let mut conn = self.connections.acquire().await?;
+        let bytes: usize = records.iter().map(|record| record.borrow().encoded_len()).sum();
+        let inserted = if bytes > MAX_STATEMENT_BYTES {
+            self.insert_in_transaction(conn, records).await
+        } else {
+            // A statement of its own commits by itself: broken off, its outcome is unknown.
+            match self.topics.insert(&mut conn, records, None).await {
+                Ok(()) => Ok(conn),
+                Err(Error::Database(error)) => Err(of_commit(error)),
+                Err(error) => Err(error),
+            }
+        };
+        match inserted {
+            // Before the callers hear of it: the tick's work is the longer.
+            Ok(conn) => {
+                self.ticks.published(conn);
+                Ok(())
+            }
+            Err(error) => {
+                self.ticks.may_have_published();
+                Err(error)
+            }
+        }
+    }
+
+    /// For what takes several statements, and is stored whole or not at all.
+    async fn insert_in_transaction<R: Borrow<NewRecord>>(
+        &self,
+        mut conn: Conn,
+        records: &[R],
+    ) -> Result<Conn, Error> {
+        conn.begin().await?;
+        self.topics.insert(&mut conn, records, None).await?;
+        conn.commit().await.map_err(of_commit)
     }
 
     async fn write_beside(&self, call: Publish) {
@@ -140,35 +198,6 @@ impl Mailbox {
     }
 }
 
-/// Writes the calls together; where the server refuses that, each by itself, so that one
-/// call's fault is not another's.
-async fn write(pool: &PgPool, topics: &Topics, notices: &Notices, mut calls: Vec<Publish>) {
-    let all: Vec<&NewRecord> = calls.iter().flat_map(|call| &call.records).collect();
-    let sending = Sending::begin(&all);
-    let inserted = insert(pool, topics, &all).await;
-    // Before the callers: the sequencer's work is the longer.
-    notices.published();
-    sending.end(inserted.is_ok());
-    match inserted {
-        Err(refusal) if !refusal.is_transient() && calls.len() > 1 => {
-            for call in calls {
-                let result = insert(pool, topics, &call.records).await;
-                notices.published();
-                let _ = call.reply.send(result);
-            }
-        }
-        result => {
-            let last = calls.pop();
-            for call in calls {
-                let _ = call.reply.send(same(&result));
-            }
-            if let Some(last) = last {
-                let _ = last.reply.send(result);
-            }
-        }
-    }
-}
-
 /// The outcome that several callers share, in words where it is an error.
 fn same(result: &Result<(), Error>) -> Result<(), Error> {
     let told = |text: String| sqlx::Error::Io(std::io::Error::other(text));
@@ -177,26 +206,4 @@ fn same(result: &Result<(), Error>) -> Result<(), Error> {
         Err(Error::OutcomeUnknown(error)) => Err(Error::OutcomeUnknown(told(error.to_string()))),
         Err(error) => Err(Error::Database(told(error.to_string()))),
     }
-}
-
-async fn insert<R: Borrow<NewRecord>>(
-    pool: &PgPool,
-    topics: &Topics,
-    records: &[R],
-) -> Result<(), Error> {
-    let bytes: usize = records.iter().map(|record| record.borrow().encoded_len()).sum();
-    if bytes > MAX_STATEMENT_BYTES {
-        // It takes several statements, and one call is stored whole or not at all.
-        let mut tx = pool.begin().await?;
-        topics.insert(&mut tx, records, None).await?;
-        return tx.commit().await.map_err(of_commit);
-    }
-    let mut conn = pool.acquire().await?;
-    // A statement of its own commits by itself: broken off, its outcome is unknown.
-    topics.insert(&mut conn, records, None).await.map_err(|error| match error {
-        Error::Database(error) if error.as_database_error().is_none() => {
-            Error::OutcomeUnknown(error)
-        }
-        error => error,
-    })
 }

@@ -261,7 +261,7 @@ fn split(bytes: &[u8], width: usize) -> Option<(&[u8], &[u8])> {
 }
 
 /// A batch as it comes from the server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub base: i64,
     pub at: DateTime<Utc>,
@@ -270,6 +270,11 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// How many records it holds, and so offsets.
+    pub fn count(&self) -> usize {
+        self.lens.len() / 4
+    }
+
     /// Its records from offset `from` on. Every offset of the batch yields a record whatever
     /// the bytes hold: a skipped one would be a gap.
     pub fn records(
@@ -279,8 +284,9 @@ impl Batch {
         from: i64,
     ) -> impl Iterator<Item = Record> + use<'_> {
         let mut start = 0usize;
+        let count = self.count();
         let Batch { base, at, lens, body } = self;
-        (0..lens.len() / 4)
+        (0..count)
             .map(move |i| {
                 let len = [lens[4 * i], lens[4 * i + 1], lens[4 * i + 2], lens[4 * i + 3]];
                 let end = start.saturating_add(u32::from_be_bytes(len) as usize).min(body.len());

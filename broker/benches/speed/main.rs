@@ -30,7 +30,8 @@ publish  One record a commit: 8 sessions that INSERT one record each and wait fo
          the log and into a bare table; then the same in transactions with BEGIN and COMMIT; then
          8 and 64 callers of one process's `publish`, which share commits, against 8 sessions on
          the bare table. Batches: 4 callers that publish 1,000 records a call, against 4 sessions
-         that COPY 1,000 rows. The log's side gives offsets meanwhile.
+         that COPY 1,000 rows. The log's side gives offsets meanwhile; every session has run its
+         statement once before.
 consume  A group reads a backlog, its progress committed with each batch, against one session that
          pages through a bare table by id and keeps its position in a row, in one transaction.
          Both read pages of the same size. From the first call of the handler to the end of the

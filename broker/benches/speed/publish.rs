@@ -56,8 +56,12 @@ struct Side<'a> {
 impl Side<'_> {
     async fn sessions(&self, count: usize) -> Vec<PgConnection> {
         let mut sessions = Vec::new();
-        for _ in 0..count {
-            sessions.push(self.log.session().await);
+        for client in 0..count {
+            let mut session = self.log.session().await;
+            // A session's first statement reads the catalogue, which is no part of its rate.
+            bare::insert(&mut session, self.world.value(client)).await;
+            insert_batch(&mut session, client as i32 % PARTITIONS, self.world.value(client)).await;
+            sessions.push(session);
         }
         sessions
     }
@@ -109,14 +113,8 @@ impl Side<'_> {
             async move {
                 let mut done = 0;
                 while Instant::now() < until {
-                    let body = [&[0; 4][..], &values[done % values.len()]].concat();
-                    sqlx::query("insert into log.record_batch (topic, partition, lens, body) values (1, $1, $2, $3)")
-                        .bind((client + done) as i32 % PARTITIONS)
-                        .bind((body.len() as u32).to_be_bytes().to_vec())
-                        .bind(body)
-                        .execute(&mut session)
-                        .await
-                        .unwrap();
+                    let partition = (client + done) as i32 % PARTITIONS;
+                    insert_batch(&mut session, partition, &values[done % values.len()]).await;
                     broker.wake();
                     done += 1;
                 }
@@ -181,4 +179,18 @@ impl Side<'_> {
         })
         .await
     }
+}
+
+/// One record, as any client of the log's tables publishes it.
+async fn insert_batch(session: &mut PgConnection, partition: i32, value: &[u8]) {
+    let body = [&[0; 4][..], value].concat();
+    sqlx::query(
+        "insert into log.record_batch (topic, partition, lens, body) values (1, $1, $2, $3)",
+    )
+    .bind(partition)
+    .bind((body.len() as u32).to_be_bytes().to_vec())
+    .bind(body)
+    .execute(session)
+    .await
+    .unwrap();
 }

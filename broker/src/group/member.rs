@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
-use crate::notices::Ends;
+use crate::notices::{Ends, Fresh, Ticked};
+use crate::record::Batch;
 use crate::{Broker, Error, Record, Stop, telemetry};
 
 use super::assign::moves;
@@ -73,6 +74,12 @@ struct Held {
     stuck: bool,
 }
 
+impl Held {
+    fn has_room(&self) -> bool {
+        !(self.releasing || self.paused || self.stuck) && self.batches < CREDIT
+    }
+}
+
 pub(super) struct Member {
     broker: Broker,
     spec: Arc<Spec>,
@@ -92,6 +99,8 @@ impl Member {
         let mut ticks = broker.notices().subscribe();
         let mut broker_stop = broker.stop();
         let session = Session::open(broker.connect_options(), &spec).await?;
+        let topics = session.subscribed.iter().map(|subscribed| subscribed.topic_id).collect();
+        let _consumes = broker.notices().consumes(topics);
         info!(group = &*spec.group, member = session.member, "joined");
         // Bounded by the credit of each partition held.
         let (events, mut inbox) = mpsc::unbounded_channel();
@@ -119,7 +128,7 @@ impl Member {
 
     async fn consume(
         &mut self,
-        ticks: &mut broadcast::Receiver<Ends>,
+        ticks: &mut broadcast::Receiver<Ticked>,
         inbox: &mut mpsc::UnboundedReceiver<Event>,
     ) -> Result<(), Error> {
         loop {
@@ -128,7 +137,7 @@ impl Member {
             }
             loop {
                 match ticks.try_recv() {
-                    Ok(ends) => self.on_tick(&ends),
+                    Ok(ticked) => self.on_tick(&ticked),
                     Err(broadcast::error::TryRecvError::Lagged(_)) => self.beat_at = Instant::now(),
                     Err(_) => break,
                 }
@@ -143,7 +152,7 @@ impl Member {
             }
             tokio::select! {
                 ends = ticks.recv() => match ends {
-                    Ok(ends) => self.on_tick(&ends),
+                    Ok(ticked) => self.on_tick(&ticked),
                     Err(_) => self.beat_at = Instant::now(),
                 },
                 event = inbox.recv() => if let Some(event) = event { self.on_event(event) },
@@ -152,8 +161,8 @@ impl Member {
         }
     }
 
-    fn on_tick(&mut self, ends: &Ends) {
-        let Ends::These(ends) = ends else {
+    fn on_tick(&mut self, ticked: &Ticked) {
+        let Ends::These(ends) = &ticked.ends else {
             self.beat_at = Instant::now();
             return;
         };
@@ -167,6 +176,31 @@ impl Member {
                 }
             }
         }
+        for fresh in ticked.fresh.iter() {
+            self.on_fresh(fresh);
+        }
+    }
+
+    /// Hands out a batch that came with a tick, where it is what its partition's actor is to get
+    /// next.
+    fn on_fresh(&mut self, fresh: &Fresh) {
+        let Some((slot, _)) = self.slot(fresh.topic, fresh.partition) else { return };
+        let awaited = |held: &Held| held.has_room() && held.next == fresh.batch.base;
+        if self.held.get(&slot).is_some_and(awaited) && self.room() > 0 {
+            self.hand_out(fresh.topic, fresh.partition, std::iter::once(fresh.batch.clone()));
+        }
+    }
+
+    /// A partition of a topic that this group subscribed to, and the topic's name.
+    fn slot(&self, topic_id: i32, partition: i32) -> Option<(Slot, Arc<str>)> {
+        let subscribed = self.session.subscribed.iter().find(|s| s.topic_id == topic_id)?;
+        Some((Slot { subscription: subscribed.id, partition }, subscribed.topic.clone()))
+    }
+
+    /// How many bytes of records more may be held.
+    fn room(&self) -> usize {
+        let held: usize = self.held.values().map(|held| held.bytes).sum();
+        MAX_HELD_BYTES.saturating_sub(held)
     }
 
     fn on_event(&mut self, event: Event) {
@@ -315,21 +349,23 @@ impl Member {
 
     /// One fetch for every partition that has records and room; whether there was any.
     async fn fetch(&mut self) -> Result<bool, Error> {
-        let held_bytes: usize = self.held.values().map(|held| held.bytes).sum();
-        let room = MAX_HELD_BYTES.saturating_sub(held_bytes);
+        let room = self.room();
         let mut wanted = Vec::new();
+        let (mut behind, mut idle) = (0, false);
         for subscribed in &self.session.subscribed {
             for (slot, held) in &self.held {
-                if slot.subscription == subscribed.id
-                    && !(held.releasing || held.paused || held.stuck)
-                    && held.batches < CREDIT
-                    && held.next < held.end
-                {
-                    wanted.push((subscribed.topic_id, slot.partition, held.next));
+                if slot.subscription == subscribed.id && held.next < held.end {
+                    behind += 1;
+                    if held.has_room() {
+                        idle |= held.batches == 0;
+                        wanted.push((subscribed.topic_id, slot.partition, held.next));
+                    }
                 }
             }
         }
-        if wanted.is_empty() || room == 0 {
+        // Partitions that are fetched together cost less than one by one; those that have a batch
+        // in hand can wait for company.
+        if wanted.is_empty() || room == 0 || !(idle || wanted.len() * 2 >= behind) {
             return Ok(false);
         }
         let bytes = (room / wanted.len()).clamp(1, FETCH_BYTES) as i64;
@@ -338,38 +374,43 @@ impl Member {
             self.session.fetch(&wanted, max_batch, bytes).await?.into_iter().peekable();
         let mut any = false;
         while let Some((topic_id, partition, first)) = batches.next() {
-            let Some(subscribed) =
-                self.session.subscribed.iter().find(|subscribed| subscribed.topic_id == topic_id)
-            else {
-                continue;
-            };
-            let slot = Slot { subscription: subscribed.id, partition };
-            let Some(held) = self.held.get_mut(&slot) else { continue };
-            let mut bytes = first.body.len();
-            let mut records: Vec<Record> =
-                first.records(&subscribed.topic, partition, held.next).collect();
-            while let Some((.., batch)) =
-                batches.next_if(|(t, p, _)| (*t, *p) == (topic_id, partition))
-            {
-                bytes += batch.body.len();
-                records.extend(batch.records(&subscribed.topic, partition, held.next));
-            }
-            // The rest of the last batch is fetched again: a handler was promised no more.
-            records.truncate(max_batch as usize);
-            let [next, ..] = &records[..] else { continue };
-            if next.offset() != held.next as u64 {
-                // Retention was faster than this fetch: where the partition starts is looked up.
-                self.beat_at = Instant::now();
-                continue;
-            }
-            let Some(last) = records.last() else { continue };
-            held.next = last.offset() as i64 + 1;
-            held.batches += 1;
-            held.bytes += bytes;
-            held.actor.work(records, bytes);
-            any = true;
+            let same = std::iter::from_fn(|| {
+                let next = batches.next_if(|(t, p, _)| (*t, *p) == (topic_id, partition));
+                next.map(|(.., batch)| batch)
+            });
+            any |= self.hand_out(topic_id, partition, std::iter::once(first).chain(same));
         }
         Ok(any)
+    }
+
+    /// Hands a partition's batches out to its actor, if they are what it is to get next.
+    fn hand_out(
+        &mut self,
+        topic_id: i32,
+        partition: i32,
+        batches: impl Iterator<Item = Batch>,
+    ) -> bool {
+        let Some((slot, topic)) = self.slot(topic_id, partition) else { return false };
+        let Some(held) = self.held.get_mut(&slot) else { return false };
+        let mut bytes = 0;
+        let mut records: Vec<Record> = Vec::new();
+        for batch in batches {
+            bytes += batch.body.len();
+            records.extend(batch.records(&topic, partition, held.next));
+        }
+        // The rest of the last batch is fetched again: a handler was promised no more.
+        records.truncate(self.spec.max_batch() as usize);
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return false };
+        if first.offset() != held.next as u64 {
+            // Retention was faster than this fetch: where the partition starts is looked up.
+            self.beat_at = Instant::now();
+            return false;
+        }
+        held.next = last.offset() as i64 + 1;
+        held.batches += 1;
+        held.bytes += bytes;
+        held.actor.work(records, bytes);
+        true
     }
 
     /// Lets every partition finish its batch in hand and gives them all back.

@@ -85,15 +85,18 @@ impl Worker {
 
     /// Frees the partition for others.
     pub async fn release(self) {
-        let freed = sqlx::query("select log.release($1, $2, $3, $4, $5)")
-            .bind(self.slot.subscription)
-            .bind(self.slot.partition)
-            .bind(self.seq)
-            .bind(self.member)
-            .bind(self.generation)
-            .execute(self.broker.pool())
-            .await;
-        if let Err(error) = freed {
+        let freed = async {
+            sqlx::query("select log.release($1, $2, $3, $4, $5)")
+                .bind(self.slot.subscription)
+                .bind(self.slot.partition)
+                .bind(self.seq)
+                .bind(self.member)
+                .bind(self.generation)
+                .execute(&mut *self.broker.conn_here().await?)
+                .await
+                .map_err(Error::from)
+        };
+        if let Err(error) = freed.await {
             // Dead or fenced, it is free all the same.
             info!(group = &*self.group, topic = &*self.topic, "not released: {error}");
         }
@@ -189,7 +192,7 @@ impl Worker {
         )
         .bind(self.slot.subscription)
         .bind(self.slot.partition)
-        .fetch_optional(self.broker.pool())
+        .fetch_optional(&mut *self.broker.conn_here().await?)
         .await
         .map_err(|error| Failure::Server(error.to_string()))?;
         match newest {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use rand::Rng;
+use sqlx::Row;
 use sqlx::postgres::types::PgInterval;
-use sqlx::{PgPool, Row};
 use tracing::{info, warn};
 
+use crate::connections::Connections;
 use crate::error::statement;
 use crate::{Broker, Error, Stop};
 
@@ -115,14 +116,17 @@ impl Broker {
 }
 
 /// Applies retention again and again; every process does, and one at a time has an effect.
-pub(crate) async fn keep(pool: PgPool, mut stop: Stop) -> Result<(), Error> {
+pub(crate) async fn keep(connections: Connections, mut stop: Stop) -> Result<(), Error> {
     loop {
         let pause = EVERY.mul_f64(rand::rng().random_range(0.8..1.2));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.requested() => return Ok(()),
         }
-        let done: Vec<Kept> = sqlx::query_as("select * from log.keep()").fetch_all(&pool).await?;
+        let mut conn = connections.acquire().await?;
+        let done: Vec<Kept> =
+            sqlx::query_as("select * from log.keep()").fetch_all(&mut *conn).await?;
+        conn.done();
         for Kept { action, segment, detail } in done {
             let detail = detail.unwrap_or_default();
             match action.as_str() {
