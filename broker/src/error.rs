@@ -153,6 +153,11 @@ pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
     code(error).as_deref() == Some("55P03")
 }
 
+/// Whether batches that have offsets are not there any more.
+pub(crate) fn is_missing(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("LG500")
+}
+
 /// Whether another sequencer appended the tick first.
 pub(crate) fn is_foreign_tick(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {

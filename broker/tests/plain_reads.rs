@@ -27,6 +27,7 @@ async fn a_reader_begins_where_it_is_told() {
     assert_eq!(offsets(&broker, Position::Earliest).await, [0, 0, 0]);
     let at = broker.read("t", 0, 0, 1).await.unwrap()[0].published_at();
     assert_eq!(broker.offsets("t", Some(0), Position::Time(at)).await.unwrap(), [(0, 0)]);
+    assert!(broker.read("t", 0, u64::MAX, 1).await.unwrap().is_empty(), "nothing is there");
     let refused = broker.offsets("t", None, Position::Offset(999)).await.unwrap_err();
     assert!(refused.to_string().contains("keeps offsets 0 to"), "{refused}");
     let refused = broker.offsets("t", Some(3), Position::Earliest).await.unwrap_err();

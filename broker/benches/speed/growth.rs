@@ -179,7 +179,7 @@ impl Probe {
 
     async fn fetch(&mut self, from: i64) {
         let sql = "select topic, partition, base, at, lens, body
-                     from log.fetch(array[1], array[0], array[$1::bigint], 500, 1048576)";
+                     from log.fetch_raw(array[1], array[0], array[$1::bigint], 500, 1048576)";
         let rows = sqlx::query(sql).bind(from).fetch_all(&mut self.session).await.unwrap();
         assert!(!rows.is_empty(), "nothing at {from}");
     }

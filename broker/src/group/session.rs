@@ -1,15 +1,15 @@
 //! A member's session: its liveness, its claims and its fetches, on one connection.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use tracing::info;
 
 use crate::Error;
-use crate::error::is_lock_timeout;
+use crate::error::{is_lock_timeout, is_missing};
 use crate::record::Batch;
 
 use super::{Spec, Start};
@@ -137,7 +137,7 @@ impl Session {
                from log.assignment($1)",
         )
         .bind(self.ids())
-        .try_map(|row: sqlx::postgres::PgRow| {
+        .try_map(|row: PgRow| {
             Ok(Progress {
                 slot: Slot { subscription: row.try_get(0)?, partition: row.try_get(1)? },
                 seq: row.try_get(2)?,
@@ -190,7 +190,7 @@ impl Session {
         .bind(column(|row| row.slot.partition))
         .bind(wanted.iter().map(|row| row.seq).collect::<Vec<_>>())
         .bind(CLAIM_PATIENCE)
-        .try_map(|row: sqlx::postgres::PgRow| {
+        .try_map(|row: PgRow| {
             Ok(Claimed {
                 slot: Slot { subscription: row.try_get(0)?, partition: row.try_get(1)? },
                 seq: row.try_get(2)?,
@@ -225,29 +225,62 @@ impl Session {
     }
 }
 
-/// Batches from (topic, partition, offset) on; see `log.fetch`.
+/// Batches from (topic, partition, offset) on, those of a partition one after the other.
 pub(crate) async fn fetch(
     conn: &mut PgConnection,
     wanted: &[(i32, i32, i64)],
     max_records: i32,
     max_bytes: i64,
 ) -> Result<Vec<(i32, i32, Batch)>, Error> {
-    sqlx::query("select topic, partition, base, at, lens, body from log.fetch($1, $2, $3, $4, $5)")
+    let raw =
+        "select topic, partition, base, at, lens, body from log.fetch_raw($1, $2, $3, $4, $5)";
+    let rows = match ask(conn, raw, wanted, max_records, max_bytes).await {
+        // Perhaps among those that were not asked for: it reads whole blocks.
+        Err(error) if is_missing(&error) => {
+            let fetch =
+                "select topic, partition, base, at, lens, body from log.fetch($1, $2, $3, $4, $5)";
+            ask(conn, fetch, wanted, max_records, max_bytes).await
+        }
+        rows => rows,
+    };
+    let rows = rows.map_err(|error| Error::from_statement("consuming", error))?;
+
+    #[derive(Default)]
+    struct Partition {
+        next: i64,
+        batches: Vec<Batch>,
+    }
+    let mut partitions: BTreeMap<(i32, i32), Partition> = BTreeMap::new();
+    for row in rows {
+        let partition = partitions.entry((row.try_get(0)?, row.try_get(1)?)).or_default();
+        if let Some(base) = row.try_get(2)? {
+            partition.next = base;
+        }
+        let Some(lens) = row.try_get::<Option<Vec<u8>>, _>(4)? else { continue };
+        let body = Bytes::from(row.try_get::<Vec<u8>, _>(5)?);
+        let batch = Batch { base: partition.next, at: row.try_get(3)?, lens, body };
+        partition.next += batch.count() as i64;
+        partition.batches.push(batch);
+    }
+    let each = partitions.into_iter().flat_map(|((topic, partition), fetched)| {
+        fetched.batches.into_iter().map(move |batch| (topic, partition, batch))
+    });
+    Ok(each.collect())
+}
+
+async fn ask(
+    conn: &mut PgConnection,
+    fetch: &'static str,
+    wanted: &[(i32, i32, i64)],
+    max_records: i32,
+    max_bytes: i64,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    sqlx::query(fetch)
         .bind(wanted.iter().map(|(topic, ..)| *topic).collect::<Vec<_>>())
         .bind(wanted.iter().map(|(_, partition, _)| *partition).collect::<Vec<_>>())
         .bind(wanted.iter().map(|(.., from)| *from).collect::<Vec<_>>())
         .bind(max_records)
         .bind(max_bytes)
-        .try_map(|row: sqlx::postgres::PgRow| {
-            let batch = Batch {
-                base: row.try_get(2)?,
-                at: row.try_get(3)?,
-                lens: row.try_get(4)?,
-                body: Bytes::from(row.try_get::<Vec<u8>, _>(5)?),
-            };
-            Ok((row.try_get(0)?, row.try_get(1)?, batch))
-        })
         .fetch_all(conn)
         .await
-        .map_err(|error| Error::from_statement("consuming", error))
 }

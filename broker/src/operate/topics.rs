@@ -184,12 +184,12 @@ impl Broker {
         from: u64,
         max: u32,
     ) -> Result<Vec<Record>, Error> {
-        let mut tx = self.begin().await?;
+        let mut conn = self.conn().await?;
         let (topic_id, log_start): (i32, i64) =
             sqlx::query_as("select log.topic_id($1), log.partition_start(log.topic_id($1), $2)")
                 .bind(topic)
                 .bind(partition)
-                .fetch_one(&mut *tx)
+                .fetch_one(&mut *conn)
                 .await
                 .map_err(|error| Error::from_statement(topic, error))?;
         let from = i64::try_from(from).unwrap_or(i64::MAX);
@@ -199,7 +199,7 @@ impl Broker {
             )));
         }
         let max = i32::try_from(max).unwrap_or(i32::MAX);
-        let batches = fetch(&mut tx, &[(topic_id, partition, from)], max, READ_BYTES).await?;
+        let batches = fetch(&mut conn, &[(topic_id, partition, from)], max, READ_BYTES).await?;
         let name = topic.into();
         let mut records = Vec::new();
         for (.., batch) in batches {
