@@ -2,7 +2,7 @@
 -- record. A row without `lens` says at which offset the next row of its partition starts; a row
 -- without `base` follows on the one before it in its partition. Rows of a partition come in offset
 -- order, those of several may alternate. Each partition may be asked for once, and there may be
--- more than was asked for: before `from`, and up to twice as many records.
+-- more than was asked for: before `from`, and up to twice as many records or four batches.
 --
 -- What makes it quick: as long as offsets follow ids, which they do unless what began earlier
 -- committed later, the ids alone have to be known, and the batches of all partitions are read by
@@ -52,7 +52,8 @@ begin
         return;
     end if;
     if not span.in_order or span.first >> 40 <> span.last >> 40
-       or span.most > 2 * max_records::bigint or span.bytes > max_bytes * cardinality(span.topics) then
+       or (span.most > 2 * max_records::bigint and span.n > 4 * cardinality(span.topics))
+       or span.bytes > max_bytes * cardinality(span.topics) then
         return query select f.* from log.fetch(topics, parts, froms, max_records, max_bytes) f;
         return;
     end if;

@@ -351,21 +351,22 @@ impl Member {
     async fn fetch(&mut self) -> Result<bool, Error> {
         let room = self.room();
         let mut wanted = Vec::new();
-        let (mut behind, mut idle) = (0, false);
+        let (mut behind, mut at_once) = (0, false);
         for subscribed in &self.session.subscribed {
             for (slot, held) in &self.held {
                 if slot.subscription == subscribed.id && held.next < held.end {
                     behind += 1;
                     if held.has_room() {
-                        idle |= held.batches == 0;
+                        at_once |= held.batches == 0 || held.bytes > FETCH_BYTES / 2;
                         wanted.push((subscribed.topic_id, slot.partition, held.next));
                     }
                 }
             }
         }
-        // Partitions that are fetched together cost less than one by one; those that have a batch
-        // in hand can wait for company.
-        if wanted.is_empty() || room == 0 || !(idle || wanted.len() * 2 >= behind) {
+        // Partitions that are fetched together cost less than one by one, so those that have a batch
+        // in hand wait for company. Large ones cost by their bytes, and gain from being fetched while
+        // others are handled.
+        if wanted.is_empty() || room == 0 || !(at_once || wanted.len() * 2 >= behind) {
             return Ok(false);
         }
         let bytes = (room / wanted.len()).clamp(1, FETCH_BYTES) as i64;

@@ -79,6 +79,8 @@ pub(crate) struct Session {
     conn: PgConnection,
     pub member: i32,
     pub subscribed: Vec<Subscribed>,
+    /// Whether the last batches that were fetched were.
+    small_batches: bool,
 }
 
 impl Session {
@@ -123,7 +125,7 @@ impl Session {
                 .await?;
             subscribed.push(Subscribed { id, topic_id: row.try_get(1)?, topic, of });
         }
-        Ok(Session { conn, member, subscribed })
+        Ok(Session { conn, member, subscribed, small_batches: true })
     }
 
     fn ids(&self) -> Vec<i32> {
@@ -217,13 +219,30 @@ impl Session {
         max_records: i32,
         max_bytes: i64,
     ) -> Result<Vec<(i32, i32, Batch)>, Error> {
-        fetch(&mut self.conn, wanted, max_records, max_bytes).await
+        let batches = match self.small_batches {
+            true => fetch(&mut self.conn, wanted, max_records, max_bytes).await?,
+            false => decode(&ask(&mut self.conn, FETCH, wanted, max_records, max_bytes).await?)?,
+        };
+        if !batches.is_empty() {
+            let bytes: usize = batches.iter().map(|(.., batch)| batch.body.len()).sum();
+            self.small_batches = bytes / batches.len() < SMALL_BATCH;
+        }
+        Ok(batches)
     }
 
     pub async fn close(self) {
         let _ = self.conn.close().await;
     }
 }
+
+/// Batches of fewer bytes than this on average gain from `log.fetch_raw`; larger ones cost by their
+/// bytes, which it may have to pass on from `log.fetch`.
+const SMALL_BATCH: usize = 16 * 1024;
+
+const FETCH: &str =
+    "select topic, partition, base, at, lens, body from log.fetch($1, $2, $3, $4, $5)";
+const FETCH_RAW: &str =
+    "select topic, partition, base, at, lens, body from log.fetch_raw($1, $2, $3, $4, $5)";
 
 /// Batches from (topic, partition, offset) on, those of a partition one after the other.
 pub(crate) async fn fetch(
@@ -232,19 +251,37 @@ pub(crate) async fn fetch(
     max_records: i32,
     max_bytes: i64,
 ) -> Result<Vec<(i32, i32, Batch)>, Error> {
-    let raw =
-        "select topic, partition, base, at, lens, body from log.fetch_raw($1, $2, $3, $4, $5)";
-    let rows = match ask(conn, raw, wanted, max_records, max_bytes).await {
+    let rows = match ask(conn, FETCH_RAW, wanted, max_records, max_bytes).await {
         // Perhaps among those that were not asked for: it reads whole blocks.
-        Err(error) if is_missing(&error) => {
-            let fetch =
-                "select topic, partition, base, at, lens, body from log.fetch($1, $2, $3, $4, $5)";
-            ask(conn, fetch, wanted, max_records, max_bytes).await
+        Err(Error::Database(error)) if is_missing(&error) => {
+            ask(conn, FETCH, wanted, max_records, max_bytes).await?
         }
-        rows => rows,
+        rows => rows?,
     };
-    let rows = rows.map_err(|error| Error::from_statement("consuming", error))?;
+    decode(&rows)
+}
 
+async fn ask(
+    conn: &mut PgConnection,
+    fetch: &'static str,
+    wanted: &[(i32, i32, i64)],
+    max_records: i32,
+    max_bytes: i64,
+) -> Result<Vec<PgRow>, Error> {
+    sqlx::query(fetch)
+        .bind(wanted.iter().map(|(topic, ..)| *topic).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, partition, _)| *partition).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(.., from)| *from).collect::<Vec<_>>())
+        .bind(max_records)
+        .bind(max_bytes)
+        .fetch_all(conn)
+        .await
+        .map_err(|error| Error::from_statement("consuming", error))
+}
+
+/// Reads the rows of either function: where a row has no base, it follows on the one before it in
+/// its partition.
+fn decode(rows: &[PgRow]) -> Result<Vec<(i32, i32, Batch)>, Error> {
     #[derive(Default)]
     struct Partition {
         next: i64,
@@ -266,21 +303,4 @@ pub(crate) async fn fetch(
         fetched.batches.into_iter().map(move |batch| (topic, partition, batch))
     });
     Ok(each.collect())
-}
-
-async fn ask(
-    conn: &mut PgConnection,
-    fetch: &'static str,
-    wanted: &[(i32, i32, i64)],
-    max_records: i32,
-    max_bytes: i64,
-) -> Result<Vec<PgRow>, sqlx::Error> {
-    sqlx::query(fetch)
-        .bind(wanted.iter().map(|(topic, ..)| *topic).collect::<Vec<_>>())
-        .bind(wanted.iter().map(|(_, partition, _)| *partition).collect::<Vec<_>>())
-        .bind(wanted.iter().map(|(.., from)| *from).collect::<Vec<_>>())
-        .bind(max_records)
-        .bind(max_bytes)
-        .fetch_all(conn)
-        .await
 }
