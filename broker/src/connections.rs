@@ -153,14 +153,17 @@ impl Home {
 }
 
 impl Conn {
-    /// Opens a transaction, or a savepoint within it.
+    /// Opens a transaction.
     pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
         PgTransactionManager::begin(self, None).await
     }
 
     /// Commits the transaction that [`begin`](Conn::begin) opened.
     pub async fn commit(mut self) -> Result<Conn, sqlx::Error> {
-        PgTransactionManager::commit(&mut self).await?;
+        // Savepoints within it that their owner forgot, too.
+        while PgTransactionManager::get_transaction_depth(&self) > 0 {
+            PgTransactionManager::commit(&mut self).await?;
+        }
         Ok(self)
     }
 
@@ -183,7 +186,9 @@ impl Drop for Conn {
         let (Some(mut open), Some(permit)) = (self.open.take(), self.permit.take()) else { return };
         let home = self.home.clone();
         self.home.runtime.spawn(async move {
-            PgTransactionManager::start_rollback(&mut open.conn);
+            while PgTransactionManager::get_transaction_depth(&open.conn) > 0 {
+                PgTransactionManager::start_rollback(&mut open.conn);
+            }
             if let Ok(Ok(())) = timeout(PATIENCE, open.conn.ping()).await {
                 home.take_back(open);
             }

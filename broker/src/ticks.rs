@@ -77,7 +77,6 @@ impl Ticks {
     ) -> Result<Done, Error> {
         let mut state = self.state.lock().await;
         let (done, ticked) = self.run(&mut state, conn, pid, forced).await?;
-        drop(state);
         self.tell(ticked);
         Ok(done)
     }
@@ -99,7 +98,6 @@ impl Ticks {
                 Ok((_, ticked)) => {
                     // Before anybody hears of the records and wants a connection for them.
                     conn.done();
-                    drop(state);
                     this.tell(ticked);
                 }
                 Err(trouble) => {
@@ -117,6 +115,8 @@ impl Ticks {
         self.notices.published();
     }
 
+    /// Before the next tick: its notification may be taken for another process's once that has begun,
+    /// and is then to come behind what is told here.
     fn tell(&self, ticked: Option<Ticked>) {
         if let Some(ticked) = ticked {
             self.notices.ticked_here(ticked);

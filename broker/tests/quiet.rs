@@ -38,7 +38,7 @@ async fn what_a_process_publishes_reaches_its_own_group_without_a_fetch() {
     let mut session = log.session().await;
     run(
         &mut session,
-        "alter function log.fetch(int[], int[], bigint[], int, bigint) rename to gone",
+        "alter function log.fetch_raw(int[], int[], bigint[], int, bigint) rename to gone",
     )
     .await;
     broker.publish([NewRecord::new("t", "second")]).await.unwrap();
@@ -120,7 +120,13 @@ async fn a_connection_is_in_order_for_whoever_gets_it_next() {
     sqlx::query("select 1 / 0").execute(&mut *refused).await.unwrap_err();
     drop(refused);
 
+    let mut forgetful = broker.begin().await.unwrap();
+    run(&mut forgetful, insert).await;
+    std::mem::forget(forgetful.begin().await.unwrap());
+    drop(forgetful);
+
     let mut tx = broker.begin().await.unwrap();
+    std::mem::forget(tx.begin().await.unwrap());
     run(&mut tx, insert).await;
     let mut nested = tx.begin().await.unwrap();
     run(&mut nested, insert).await;
