@@ -202,15 +202,17 @@ impl Broadcast {
         let batches = fetch(&mut conn, &wanted, FETCH_RECORDS, FETCH_BYTES).await?;
         conn.done();
         let mut records = Vec::new();
-        for (topic_id, partition, batch) in batches {
+        for ((topic_id, partition), batches) in batches {
             let (Some(topic), Some(position)) =
                 (self.topics.get(&topic_id), self.positions.get_mut(&(topic_id, partition)))
             else {
                 continue;
             };
-            for record in batch.records(topic, partition, position.next) {
-                position.next = record.offset() as i64 + 1;
-                records.push(record);
+            for batch in batches {
+                for record in batch.records(topic, partition, position.next) {
+                    position.next = record.offset() as i64 + 1;
+                    records.push(record);
+                }
             }
         }
         // Retention may have passed this reader by.

@@ -1,6 +1,5 @@
 -- What is called all the time, in plpgsql, which keeps the plan: a function in SQL that cannot be
--- inlined is planned anew by each statement that calls it. That was half of a fetch by the log's
--- owner, and of a commit of progress.
+-- inlined is planned anew by each statement that calls it: half of a fetch by the log's owner.
 
 -- As in 0006.
 create or replace function log.may(topic int, privilege text) returns boolean

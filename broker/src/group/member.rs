@@ -187,7 +187,7 @@ impl Member {
         let Some((slot, _)) = self.slot(fresh.topic, fresh.partition) else { return };
         let awaited = |held: &Held| held.has_room() && held.next == fresh.batch.base;
         if self.held.get(&slot).is_some_and(awaited) && self.room() > 0 {
-            self.hand_out(fresh.topic, fresh.partition, std::iter::once(fresh.batch.clone()));
+            self.hand_out(fresh.topic, fresh.partition, vec![fresh.batch.clone()]);
         }
     }
 
@@ -371,26 +371,17 @@ impl Member {
         }
         let bytes = (room / wanted.len()).clamp(1, FETCH_BYTES) as i64;
         let max_batch = self.spec.max_batch() as i32;
-        let mut batches =
-            self.session.fetch(&wanted, max_batch, bytes).await?.into_iter().peekable();
         let mut any = false;
-        while let Some((topic_id, partition, first)) = batches.next() {
-            let same = std::iter::from_fn(|| {
-                let next = batches.next_if(|(t, p, _)| (*t, *p) == (topic_id, partition));
-                next.map(|(.., batch)| batch)
-            });
-            any |= self.hand_out(topic_id, partition, std::iter::once(first).chain(same));
+        for ((topic_id, partition), batches) in
+            self.session.fetch(&wanted, max_batch, bytes).await?
+        {
+            any |= self.hand_out(topic_id, partition, batches);
         }
         Ok(any)
     }
 
     /// Hands a partition's batches out to its actor, if they are what it is to get next.
-    fn hand_out(
-        &mut self,
-        topic_id: i32,
-        partition: i32,
-        batches: impl Iterator<Item = Batch>,
-    ) -> bool {
+    fn hand_out(&mut self, topic_id: i32, partition: i32, batches: Vec<Batch>) -> bool {
         let Some((slot, topic)) = self.slot(topic_id, partition) else { return false };
         let Some(held) = self.held.get_mut(&slot) else { return false };
         let mut bytes = 0;

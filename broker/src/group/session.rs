@@ -75,6 +75,9 @@ pub(crate) fn is_internal(topic: &str) -> bool {
     topic.ends_with(".dlq") || topic.ends_with(".redrive")
 }
 
+/// Batches by topic and partition, in offset order.
+pub(crate) type Fetched = BTreeMap<(i32, i32), Vec<Batch>>;
+
 pub(crate) struct Session {
     conn: PgConnection,
     pub member: i32,
@@ -218,14 +221,15 @@ impl Session {
         wanted: &[(i32, i32, i64)],
         max_records: i32,
         max_bytes: i64,
-    ) -> Result<Vec<(i32, i32, Batch)>, Error> {
+    ) -> Result<Fetched, Error> {
         let batches = match self.small_batches {
             true => fetch(&mut self.conn, wanted, max_records, max_bytes).await?,
             false => decode(&ask(&mut self.conn, FETCH, wanted, max_records, max_bytes).await?)?,
         };
-        if !batches.is_empty() {
-            let bytes: usize = batches.iter().map(|(.., batch)| batch.body.len()).sum();
-            self.small_batches = bytes / batches.len() < SMALL_BATCH;
+        let sizes = batches.values().flatten().map(|batch| batch.body.len());
+        let (count, bytes) = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+        if count > 0 {
+            self.small_batches = bytes < count * SMALL_BATCH;
         }
         Ok(batches)
     }
@@ -244,13 +248,13 @@ const FETCH: &str =
 const FETCH_RAW: &str =
     "select topic, partition, base, at, lens, body from log.fetch_raw($1, $2, $3, $4, $5)";
 
-/// Batches from (topic, partition, offset) on, those of a partition one after the other.
+/// Batches from (topic, partition, offset) on.
 pub(crate) async fn fetch(
     conn: &mut PgConnection,
     wanted: &[(i32, i32, i64)],
     max_records: i32,
     max_bytes: i64,
-) -> Result<Vec<(i32, i32, Batch)>, Error> {
+) -> Result<Fetched, Error> {
     let rows = match ask(conn, FETCH_RAW, wanted, max_records, max_bytes).await {
         // Perhaps among those that were not asked for: it reads whole blocks.
         Err(Error::Database(error)) if is_missing(&error) => {
@@ -281,26 +285,20 @@ async fn ask(
 
 /// Reads the rows of either function: where a row has no base, it follows on the one before it in
 /// its partition.
-fn decode(rows: &[PgRow]) -> Result<Vec<(i32, i32, Batch)>, Error> {
-    #[derive(Default)]
-    struct Partition {
-        next: i64,
-        batches: Vec<Batch>,
-    }
-    let mut partitions: BTreeMap<(i32, i32), Partition> = BTreeMap::new();
+fn decode(rows: &[PgRow]) -> Result<Fetched, Error> {
+    let mut next = BTreeMap::new();
+    let mut fetched = Fetched::new();
     for row in rows {
-        let partition = partitions.entry((row.try_get(0)?, row.try_get(1)?)).or_default();
+        let place = (row.try_get(0)?, row.try_get(1)?);
+        let next: &mut i64 = next.entry(place).or_default();
         if let Some(base) = row.try_get(2)? {
-            partition.next = base;
+            *next = base;
         }
         let Some(lens) = row.try_get::<Option<Vec<u8>>, _>(4)? else { continue };
         let body = Bytes::from(row.try_get::<Vec<u8>, _>(5)?);
-        let batch = Batch { base: partition.next, at: row.try_get(3)?, lens, body };
-        partition.next += batch.count() as i64;
-        partition.batches.push(batch);
+        let batch = Batch { base: *next, at: row.try_get(3)?, lens, body };
+        *next += batch.count() as i64;
+        fetched.entry(place).or_default().push(batch);
     }
-    let each = partitions.into_iter().flat_map(|((topic, partition), fetched)| {
-        fetched.batches.into_iter().map(move |batch| (topic, partition, batch))
-    });
-    Ok(each.collect())
+    Ok(fetched)
 }

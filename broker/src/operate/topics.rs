@@ -202,7 +202,7 @@ impl Broker {
         let batches = fetch(&mut conn, &[(topic_id, partition, from)], max, READ_BYTES).await?;
         let name = topic.into();
         let mut records = Vec::new();
-        for (.., batch) in batches {
+        for batch in batches.into_values().flatten() {
             records.extend(batch.records(&name, partition, from));
         }
         records.truncate(max as usize);
